@@ -1,0 +1,1 @@
+"""The edge: HTTP, providers, stores, metrics, dashboard and commands around ``router_core``."""

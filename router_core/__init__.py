@@ -1,0 +1,1 @@
+"""The routing domain: pure decisions about which model answers a request."""

@@ -1,0 +1,190 @@
+"""From a prompt to its task: structure first, then a small trained model over words, an embedding and measures.
+
+The model is multinomial logistic regression over three blocks: terms of the last user turn (each counts
+``1 / sqrt(n)``), terms of the system text with ``system_weight``, the embedding, and the dense measures. One of its
+classes is internal: "follow_up", a turn that only makes sense with what came before; its probability is handed to
+the classes of the earlier turns.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+
+from router_core.features import EMBEDDING_SIZE, FOLLOW_UP_CHARS, Features, Prompt
+from router_core.lexical import terms
+from router_core.task import TaskProfile, TaskType
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from numpy.typing import NDArray
+
+FOLLOW_UP: Final = "follow_up"
+EVIDENCE_TERMS: Final = 4
+CODE_EVIDENCE: Final = 0.3
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ClassifierModel:
+    """The trained weights. Rows of ``term_weights`` (int8, times ``term_scale``) belong to ``names``;
+    ``vocabulary`` maps a name to its row.
+
+    ``classes`` are content task names and ``follow_up``; ``temperature`` calibrates the probabilities;
+    below ``abstain_below`` (in [0, 1]) the answer is ``general``.
+    """
+
+    classes: tuple[str, ...]
+    names: tuple[str, ...]
+    vocabulary: Mapping[str, int]
+    term_weights: NDArray[np.int8]
+    term_scale: NDArray[np.float32]
+    embedding_weights: NDArray[np.float32]
+    dense_weights: NDArray[np.float32]
+    bias: NDArray[np.float32]
+    system_weight: float = 0.5
+    temperature: float = 1.0
+    abstain_below: float = 0.25
+    version: str = ""
+
+    def __post_init__(self) -> None:
+        """Refuse arrays that do not fit together, or numbers out of range."""
+        n = len(self.classes)
+        fits = (
+            self.term_weights.shape == (len(self.names), n)
+            and len(self.vocabulary) == len(self.names)
+            and self.term_scale.shape == (n,)
+            and self.embedding_weights.shape == (EMBEDDING_SIZE, n)
+            and self.dense_weights.ndim == 2
+            and self.dense_weights.shape[1] == n
+            and self.bias.shape == (n,)
+        )
+        if not fits or FOLLOW_UP not in self.classes or TaskType.GENERAL not in self.classes:
+            msg = "the classifier's arrays do not fit its classes and vocabulary"
+            raise ValueError(msg)
+        if not (self.temperature > 0 and 0 <= self.abstain_below <= 1 and self.system_weight >= 0):
+            msg = "temperature must be above 0, abstain_below within [0, 1], system_weight at least 0"
+            raise ValueError(msg)
+
+
+def classify(
+    prompt: Prompt, features: Features, model: ClassifierModel, *, long_context_tokens: int = 8000
+) -> TaskProfile:
+    """Name the task of ``prompt``, how sure that is, and why.
+
+    Structure decides first: media parts, then an estimate above ``long_context_tokens``, then tools; the content's
+    task then stands in ``secondary``. The evidence names words of the model's vocabulary only, never prompt text.
+    """
+    content, evidence = _content_profile(prompt, features, model)
+    structural = _structural(prompt, features, long_context_tokens)
+    if structural is None:
+        return content
+    task, confidence, reason = structural
+    return TaskProfile(task, confidence, content.task, content.task, (reason, *evidence))
+
+
+def class_probabilities(prompt: Prompt, features: Features, model: ClassifierModel) -> dict[TaskType, float]:
+    """Return the calibrated probability of every content task (they sum to 1), before any abstention."""
+    probabilities, _ = _content(prompt, features, model)
+    return {TaskType(name): float(p) for name, p in zip(model.classes, probabilities, strict=True) if name != FOLLOW_UP}
+
+
+def _structural(prompt: Prompt, features: Features, limit: int) -> tuple[TaskType, float, str] | None:
+    if prompt.media:
+        return TaskType.MULTIMODAL, 1.0, f"carries {', '.join(sorted(prompt.media))}"
+    if features.input_tokens > limit:
+        sure = min(1.0, 0.5 + 2.0 * (features.input_tokens / max(1, limit) - 1.0))
+        return TaskType.LONG_CONTEXT, sure, f"about {features.input_tokens} input tokens, above {limit}"
+    if prompt.n_tools:
+        return TaskType.TOOL_USE, 1.0, f"offers {prompt.n_tools} tool{'s' if prompt.n_tools > 1 else ''}"
+    if prompt.has_tool_messages:
+        return TaskType.TOOL_USE, 1.0, "carries tool messages"
+    return None
+
+
+def _content_profile(prompt: Prompt, features: Features, model: ClassifierModel) -> tuple[TaskProfile, tuple[str, ...]]:
+    probabilities, ids = _content(prompt, features, model)
+    order = np.argsort(probabilities)[::-1]
+    best, second = int(order[0]), int(order[1])
+    confidence = min(1.0, float(probabilities[best]))
+    task, runner_up = TaskType(model.classes[best]), TaskType(model.classes[second])
+    evidence = _evidence(ids, best, features, model)
+    if confidence < model.abstain_below and task is not TaskType.GENERAL:
+        evidence = (f"unsure: {task} at {confidence:.2f}", *evidence)
+        general = float(probabilities[model.classes.index(TaskType.GENERAL)])
+        return TaskProfile(TaskType.GENERAL, general, task, None, evidence), evidence
+    return TaskProfile(task, confidence, runner_up, None, evidence), evidence
+
+
+def _content(prompt: Prompt, features: Features, model: ClassifierModel) -> tuple[NDArray[np.float32], list[int]]:
+    """Return each class's probability (0 for ``follow_up``) and the ids of the terms that spoke."""
+    ids = _ids(prompt.user, model)
+    logits = model.bias + features.dense @ model.dense_weights + _term_logits(ids, model)
+    if prompt.system:
+        system_ids = _ids(prompt.system, model)
+        logits = logits + model.system_weight * _term_logits(system_ids, model)
+        ids = ids + system_ids
+    if features.embedding is not None and not features.hashed:
+        logits = logits + features.embedding @ model.embedding_weights
+    probabilities = _softmax(logits / model.temperature)
+    follow_up = model.classes.index(FOLLOW_UP)
+    share = float(probabilities[follow_up])
+    probabilities[follow_up] = 0.0
+    probabilities /= max(1e-9, 1.0 - share)
+    if prompt.before and prompt.user_chars <= FOLLOW_UP_CHARS:
+        earlier_ids = _ids(prompt.before, model)
+        probabilities = (1.0 - share) * probabilities + share * _earlier(earlier_ids, features, model, follow_up)
+        ids = ids + earlier_ids
+    elif share > 0:  # nothing to follow: the doubt is nobody's
+        probabilities *= 1.0 - share
+        probabilities[model.classes.index(TaskType.GENERAL)] += share
+    return probabilities, ids
+
+
+def _earlier(
+    ids: list[int], features: Features, model: ClassifierModel, follow_up: int
+) -> NDArray[np.float32]:
+    logits = model.bias + _term_logits(ids, model)
+    if features.context_embedding is not None:
+        logits = logits + features.context_embedding @ model.embedding_weights
+    logits[follow_up] = -np.inf
+    return _softmax(logits / model.temperature)
+
+
+def _ids(text: str, model: ClassifierModel) -> list[int]:
+    known = model.vocabulary.get
+    return [i for i in map(known, terms(text)) if i is not None]
+
+
+def _term_logits(ids: list[int], model: ClassifierModel) -> NDArray[np.float32]:
+    if not ids:
+        return np.zeros(len(model.classes), dtype=np.float32)
+    total = model.term_weights[ids].sum(axis=0, dtype=np.int32)
+    scaled: NDArray[np.float32] = total * (model.term_scale * np.float32(1 / math.sqrt(len(ids))))
+    return scaled
+
+
+def _softmax(logits: NDArray[np.float32]) -> NDArray[np.float32]:
+    powers = np.exp(logits - logits.max())
+    result: NDArray[np.float32] = (powers / powers.sum()).astype(np.float32)
+    return result
+
+
+def _evidence(ids: list[int], best: int, features: Features, model: ClassifierModel) -> tuple[str, ...]:
+    """Name the vocabulary's single words that spoke most for class ``best``, and what the text looks like."""
+    found: list[str] = []
+    if ids:
+        rows = model.term_weights[ids].astype(np.float32) * model.term_scale
+        gains = rows[:, best] - rows.mean(axis=1)
+        for i in np.argsort(gains)[::-1][: 4 * EVIDENCE_TERMS]:
+            term = model.names[ids[i]]
+            shown = term.strip("^$*~#")
+            if gains[i] > 0 and len(found) < EVIDENCE_TERMS and " " not in term and shown and shown not in found:
+                found.append(shown)
+    notes = [f"'{word}'" for word in found]
+    if features.code_share >= CODE_EVIDENCE:
+        notes.append(f"code share {features.code_share:.1f}")
+    return tuple(notes)

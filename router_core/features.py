@@ -1,0 +1,220 @@
+"""What the models see of a prompt: an embedding, an estimate of its size, and measures of its text and structure."""
+
+from __future__ import annotations
+
+import math
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final, Protocol
+from zlib import crc32
+
+import numpy as np
+
+from router_core.lexical import code_share, words
+from router_core.prompt import Prompt, read_prompt
+from router_core.tokens import estimate_tokens
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+__all__ = ["DENSE_NAMES", "EMBEDDING_SIZE", "Embedder", "Features", "Prompt", "extract", "read_prompt"]
+
+EMBEDDING_SIZE: Final = 256
+FOLLOW_UP_CHARS: Final = 240
+"""A last user turn up to this long may be a follow-up; then what came before is embedded too."""
+
+
+class Embedder(Protocol):
+    """Maps a text to a float32 vector of ``EMBEDDING_SIZE`` with unit norm (all zeros for an empty text)."""
+
+    def __call__(self, text: str, /) -> NDArray[np.float32]:
+        """Embed ``text``; must be a pure function, linear in a capped text."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Features:
+    """The measures of one prompt.
+
+    ``embedding`` is float32 of ``EMBEDDING_SIZE``, unit norm, zeros for an empty text; ``hashed`` tells that it was
+    made of hashed words because no embedder was at hand (the two spaces are not comparable). ``context_embedding``
+    embeds what came before a short last turn. ``dense`` holds one float32 for each of ``DENSE_NAMES``.
+    ``language`` is a hint: an ISO 639-1 code, or "" when unknown. ``input_tokens`` is an estimate, at least 1.
+    """
+
+    embedding: NDArray[np.float32] | None
+    dense: NDArray[np.float32]
+    input_tokens: int
+    code_share: float
+    n_tools: int
+    language: str
+    hashed: bool = False
+    context_embedding: NDArray[np.float32] | None = None
+
+
+DENSE_NAMES: Final = (
+    "length",  # log1p of the last user turn's characters, / 10
+    "digits",  # share of digits
+    "code",  # code share, see lexical.code_share
+    "questions",  # question marks, at most 5, / 5
+    "asks",  # 1 when the turn ends with a question mark
+    "options",  # lettered answer options, at most 5, / 5
+    "latex",  # TeX commands and dollar pairs, at most 5, / 5
+    "lines",  # log1p of line breaks, / 5
+    "bullets",  # lines that open with a list mark or a number, at most 10, / 10
+    "fence",  # 1 when there is a fenced code block
+    "docstring",  # 1 when there is a Python doc string
+    "opens_code",  # 1 when the turn opens with code
+    "diff",  # lines of a diff, at most 5, / 5
+    "log",  # time stamps, levels and stack frames, at most 5, / 5
+    "table",  # lines with two or more separators (comma, bar, tab), at most 10, / 10
+    "slots",  # template slots such as ${x}, {x}, <x>, at most 5, / 5
+    "headings",  # Markdown headings, at most 5, / 5
+    "numbers",  # numbers, at most 20, / 20
+    "operators",  # arithmetic between numbers, at most 5, / 5
+    "identifiers",  # CVE, hash, address and path shapes, at most 5, / 5
+    "wide",  # share of characters outside ASCII
+    "you_are",  # 1 when the turn opens by giving a role
+    "short",  # 1 when the turn has at most 40 characters
+    "system",  # log1p of the system text's kept characters, / 10
+    "turns",  # log1p of messages, / 5
+    "tools",  # log1p of tools offered, / 5
+)
+
+_QUESTION: Final = re.compile(r"[?？؟]")
+_OPTION: Final = re.compile(r"(?m)^[ \t]*[(（]?[A-Ja-jА-Е][)）.:、]")
+_LATEX: Final = re.compile(r"\\[a-zA-Z]{2,12}|\$[^$\n ]|\^\{|_\{")
+_BULLET: Final = re.compile(r"(?m)^[ \t]{0,8}(?:[-*•·]|\d{1,3}[.)、])[ \t]")
+_OPENS_CODE: Final = re.compile(
+    r"\s*(?:def |class |import |from \w+ import|#include|function |public |private |const |let |var |package |use |fn |SELECT |select |<\?php|<html|@\w+|async )"
+)
+_DIFF: Final = re.compile(r"(?m)^(?:diff --git|@@ |[+-]{3} |[+-][^+\-\s])")
+_LOG: Final = re.compile(
+    r"\b\d{2}:\d{2}:\d{2}\b|\b(?:ERROR|WARN|WARNING|INFO|FATAL|DEBUG)\b|Traceback|Exception\b|(?m:^\s+at )"
+)
+_TABLE: Final = re.compile(r"(?m)^[^\n|,\t;]{0,60}[|,\t;][^\n|,\t;]{0,60}[|,\t;][^\n]{0,60}$")
+_SLOT: Final = re.compile(r"\$\{|\{\{|\{[A-Za-z_]|<[A-Z_]{3}|\[[A-Z][A-Za-z_]{2}|<<")
+_HEADING: Final = re.compile(r"(?m)^#{1,4} \S")
+_NUMBER: Final = re.compile(r"\d+")
+_OPERATOR: Final = re.compile(r"\d\s?[-+*/×÷=^%<>]\s?[\d(]")
+_IDENTIFIER: Final = re.compile(
+    r"CVE-|\b[0-9a-fA-F]{16}|\d{1,3}\.\d{1,3}\.\d{1,3}\.\d|hxxp|[A-Z]:\\|/etc/|/bin/|\bT1\d{3}"
+)
+_DIGIT: Final = re.compile(r"\d")
+_ROLE: Final = re.compile(
+    r"(?i)\W{0,4}(?:i want you to act|act as|you are|you're|role:|your role|ты |вы |представь|你是|你现在|请你扮演|假设你|"
+    r"actúa como|eres |imagina que eres|du bist|sie sind|agis |tu es |vous êtes|aja como|você é|atue como|あなたは|당신은|너는|أنت |तुम |आप |agisci|sei un|sen bir|bir .{0,30}gibi davran)"
+)
+_SCAN: Final = 2000
+
+
+def extract(prompt: Prompt, embedder: Embedder | None) -> Features:
+    """Measure ``prompt``; pure, linear in the prompt's capped texts. ``embedder`` None: hashed words instead."""
+    share = code_share(prompt.user)
+    text = prompt.user or prompt.system
+    follow_up = bool(prompt.before) and prompt.user_chars <= FOLLOW_UP_CHARS
+    return Features(
+        embedding=hashed_embedding(text) if embedder is None else embedder(text),
+        dense=dense_features(prompt, share),
+        input_tokens=estimate_tokens(prompt, share),
+        code_share=share,
+        n_tools=prompt.n_tools,
+        language=language_hint(text),
+        hashed=embedder is None,
+        context_embedding=embedder(prompt.before) if follow_up and embedder is not None else None,
+    )
+
+
+def dense_features(prompt: Prompt, share: float) -> NDArray[np.float32]:
+    """Return one value for each of ``DENSE_NAMES``, all within [0, 2]."""
+    text = prompt.user[:_SCAN]
+    size = len(text) or 1
+    tail = text[-40:].rstrip(" \n\r\t\"'”»)")
+    numbers = len(_NUMBER.findall(text))
+    wide = 0 if text.isascii() else size - len(text.encode("ascii", "ignore"))
+    values = (
+        math.log1p(prompt.user_chars) / 10,
+        len(_DIGIT.findall(text)) / size,
+        share,
+        _capped(_QUESTION, text, 5),
+        float(tail.endswith(("?", "？", "؟"))),
+        _capped(_OPTION, text, 5),
+        _capped(_LATEX, text, 5) if "\\" in text or "$" in text or "{" in text else 0.0,
+        math.log1p(text.count("\n")) / 5,
+        _capped(_BULLET, text, 10),
+        float("```" in text),
+        float('"""' in text),
+        float(_OPENS_CODE.match(text) is not None),
+        _capped(_DIFF, text, 5) if "\n" in text else 0.0,
+        _capped(_LOG, text, 5),
+        _capped(_TABLE, text, 10) if "\n" in text else 0.0,
+        _capped(_SLOT, text, 5),
+        _capped(_HEADING, text, 5) if "#" in text else 0.0,
+        min(numbers, 20) / 20,
+        _capped(_OPERATOR, text, 5) if numbers > 1 else 0.0,
+        _capped(_IDENTIFIER, text, 5),
+        wide / size,
+        float(_ROLE.match(text) is not None),
+        float(prompt.user_chars <= 40),
+        math.log1p(len(prompt.system)) / 10,
+        math.log1p(prompt.n_messages) / 5,
+        math.log1p(prompt.n_tools) / 5,
+    )
+    return np.array(values, dtype=np.float32).clip(0.0, 2.0)
+
+
+def _capped(pattern: re.Pattern[str], text: str, most: int) -> float:
+    return min(len(pattern.findall(text)), most) / most
+
+
+def hashed_embedding(text: str) -> NDArray[np.float32]:
+    """Embed ``text`` as signed hashed words and stems, unit norm: the fallback without embedding rows."""
+    found = words(text)
+    vector = np.zeros(EMBEDDING_SIZE, dtype=np.float32)
+    if not found:
+        return vector
+    grams = found + [w[:5] + "*" for w in found]
+    codes = np.array([crc32(g.encode("utf-8", "replace")) for g in grams], dtype=np.int64)
+    signs = np.where(codes & 0x100, 1.0, -1.0).astype(np.float32)
+    np.add.at(vector, codes & 0xFF, signs)
+    norm = float(np.linalg.norm(vector))
+    return vector / np.float32(norm) if norm > 0 else vector
+
+
+_SCRIPTS: Final = (
+    (re.compile(r"[\u3040-\u30ff]"), "ja"),
+    (re.compile(r"[\uac00-\ud7a3]"), "ko"),
+    (re.compile(r"[\u4e00-\u9fff]"), "zh"),
+    (re.compile(r"[іїєґ]"), "uk"),
+    (re.compile(r"[\u0400-\u04ff]"), "ru"),
+    (re.compile(r"[\u0600-\u06ff]"), "ar"),
+    (re.compile(r"[\u0900-\u097f]"), "hi"),
+    (re.compile(r"[\u0e00-\u0e7f]"), "th"),
+    (re.compile(r"[\u0590-\u05ff]"), "he"),
+    (re.compile(r"[\u0370-\u03ff]"), "el"),
+)
+_STOPWORDS: Final[dict[str, frozenset[str]]] = {
+    "en": frozenset(["the", "of", "and", "to", "in", "is", "that", "for", "with", "this", "you", "what", "how", "are", "write"]),
+    "es": frozenset(["el", "los", "las", "una", "que", "para", "con", "por", "del", "cómo", "qué", "está", "escribe", "esta"]),
+    "de": frozenset(["der", "die", "das", "und", "ist", "nicht", "ein", "eine", "für", "mit", "den", "wie", "schreibe", "bitte"]),
+    "fr": frozenset(["le", "les", "des", "une", "est", "pour", "dans", "avec", "que", "qui", "du", "sur", "moi", "écris"]),
+    "pt": frozenset(["uma", "que", "para", "com", "não", "do", "da", "os", "como", "em", "você", "escreva", "por", "isso"]),
+    "it": frozenset(["il", "che", "per", "con", "una", "del", "della", "sono", "come", "gli", "non", "scrivi", "questo", "di"]),
+    "tr": frozenset(["bir", "ve", "bu", "için", "ile", "nasıl", "yaz", "mi", "ne", "olan", "bana", "şu"]),
+    "nl": frozenset(["het", "een", "van", "voor", "met", "niet", "dat", "op", "hoe", "schrijf", "deze", "zijn"]),
+    "pl": frozenset(["jest", "nie", "się", "na", "do", "jak", "dla", "napisz", "czy", "oraz", "ten"]),
+    "vi": frozenset(["là", "của", "và", "cho", "một", "các", "không", "viết", "hãy", "này", "trong"]),
+    "id": frozenset(["yang", "dan", "untuk", "dengan", "ini", "itu", "buat", "dari", "tidak", "tulis", "apa"]),
+}
+
+
+def language_hint(text: str) -> str:
+    """Guess the language of ``text`` by script, then by frequent words: an ISO 639-1 code, "" when unknown."""
+    head = text[:300]
+    if not head.isascii():
+        for pattern, code in _SCRIPTS:
+            if len(pattern.findall(head)) >= 3:
+                return code
+    found = set(words(head))
+    best = max(_STOPWORDS, key=lambda code: len(_STOPWORDS[code] & found))
+    return best if _STOPWORDS[best] & found else ""

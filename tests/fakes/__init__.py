@@ -1,0 +1,1 @@
+"""Real loopback providers and sockets that misbehave, for tests and benches."""

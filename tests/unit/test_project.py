@@ -152,7 +152,7 @@ LOCKED = "litellm==1.106.2 \\\n    --hash=sha256:00\n    # via moe-gateway\n"
         (LOCKED.replace("litellm==1.106.2", "LiteLLM==1.107.0"), "malicious"),
         ("litellm==1.106.2\n", "no hash"),
         ("litellm>=1.106 \\\n    --hash=sha256:00\n", "not pinned"),
-        ("--index-url https://index.example/simple\n" + LOCKED, "address"),
+        ("-i https://index.example/simple\n" + LOCKED, "address"),
         ("litellm @ https://files.example/litellm.whl --hash=sha256:00\n", "address"),
     ],
 )
@@ -211,18 +211,19 @@ def test_the_runtime_lock_is_part_of_the_development_lock():
 @pytest.mark.parametrize(
     ("line", "found"),
     [
-        ("see /work/main/README.md", True),
-        ("cd /home/ann/src", True),
-        ("pip install --find-links /somewhere x", True),
+        ("see /wor|k/main/README.md", True),
+        ("cd /hom|e/ann/src", True),
+        ("pip install --find-li|nks /somewhere x", True),
         ("key = sk-" + "a" * 40, True),
-        ("-----BEGIN RSA PRIVATE KEY-----", True),
+        ("-----BEGIN RSA PRIVATE K|EY-----", True),
         ("import framework/main", False),
         ("key = sk-test", False),
         ("https://api.acme.example/v1", False),
     ],
 )
 def test_the_tree_check_sees_machines_and_secrets(line: str, found: bool):
-    assert bool(script("check_tree").problems_of("docs/a.md", line.encode())) is found
+    # The bars keep this file itself clean.
+    assert bool(script("check_tree").problems_of("docs/a.md", line.replace("|", "").encode())) is found
 
 
 # --- running it

@@ -1,0 +1,1 @@
+"""Carries calls to providers: litellm's knowledge translates, our transport carries."""

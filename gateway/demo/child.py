@@ -15,7 +15,8 @@ import json
 import os
 import signal
 import sys
-from typing import Final
+from collections.abc import Callable, Coroutine
+from typing import Any, Final
 
 from aiohttp import web
 
@@ -54,7 +55,7 @@ def die_with_parent() -> None:
         sys.exit(0)
 
 
-def _runner():  # type: ignore[no-untyped-def]  # noqa: ANN202 - uvloop's run or asyncio's
+def _runner() -> Callable[[Coroutine[Any, Any, None]], None]:
     try:
         import uvloop  # noqa: PLC0415 - it comes with the web server, not on every platform
     except ImportError:

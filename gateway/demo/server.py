@@ -19,7 +19,8 @@ from gateway.demo.complaints import COMPLAINTS
 from gateway.demo.compose import compose, prefill_of
 from gateway.demo.control import PREFIX, control
 from gateway.demo.faults import FaultQueue, FaultRule
-from gateway.demo.misbehave import misbehave, refusal, well
+from gateway.demo.misbehave import misbehave
+from gateway.demo.plain import refusal, well
 from gateway.demo.play import Player
 from gateway.demo.profile import PROFILES, Profile
 from gateway.demo.records import Recorded, Recorder

@@ -5,9 +5,11 @@ from __future__ import annotations
 from typing import Final
 
 from gateway.demo.wire import Wire
+from gateway.demo.wire_anthropic import AnthropicWire
+from gateway.demo.wire_gemini import GeminiWire
 from gateway.demo.wire_openai import OpenAIWire
 
-_WIRES: Final[dict[str, Wire]] = {"openai": OpenAIWire()}
+_WIRES: Final[dict[str, Wire]] = {"openai": OpenAIWire(), "anthropic": AnthropicWire(), "gemini": GeminiWire()}
 WIRE_NAMES: Final = tuple(_WIRES)
 
 

@@ -39,7 +39,7 @@ run: setup-run ## Serve on HOST:PORT (127.0.0.1:8080); without provider keys, wi
 check: setup-dev ## Lint, types, import floors, sizes, generated files, supply chain
 	$(PY) -m ruff check .
 	$(PY) -m ruff format --check .
-	$(PY) -m mypy
+	$(PY) -m mypy router_core gateway scripts/*.py
 	.venv/bin/lint-imports --no-cache
 	$(PY) scripts/check_sizes.py
 	$(PY) scripts/check_generated.py
@@ -47,10 +47,10 @@ check: setup-dev ## Lint, types, import floors, sizes, generated files, supply c
 	$(PY) scripts/check_tree.py
 
 test: setup ## The whole suite; TESTS=path for a part of it
-	$(PY) -m pytest -n $(TEST_WORKERS) $(if $(filter 1,$(COVERAGE)),$(if $(filter tests,$(TESTS)),$(GATE))) $(TESTS)
+	$(PY) -m pytest -n $(TEST_WORKERS) --dist loadfile $(if $(filter 1,$(COVERAGE)),$(if $(filter tests,$(TESTS)),$(GATE))) $(TESTS)
 
 coverage: setup-dev ## router_core's branch coverage, from the tests that exercise it, with the missing lines
-	$(PY) -m pytest -n $(TEST_WORKERS) -q --cov=router_core --cov-branch --cov-report=term-missing:skip-covered --cov-fail-under=100 tests/unit tests/behaviour
+	$(PY) -m pytest -n $(TEST_WORKERS) --dist loadfile -q --cov=router_core --cov-branch --cov-report=term-missing:skip-covered --cov-fail-under=100 tests/unit tests/behaviour
 
 bench: setup-dev ## Measure: decisions and the gateway's overhead
 	@for each in bench/decide bench/overhead; do \

@@ -64,9 +64,9 @@ def _runner() -> Callable[[Coroutine[Any, Any, None]], None]:
 
 
 async def _serve(server: DemoServer, port: int, *, watch_stdin: bool) -> None:
-    runner = web.ServerRunner(server.http_server(), handle_signals=False)
+    runner = web.ServerRunner(server.http_server(), handle_signals=False, shutdown_timeout=0.1)
     await runner.setup()
-    site = web.TCPSite(runner, "127.0.0.1", port, shutdown_timeout=0.0, backlog=1024)
+    site = web.TCPSite(runner, "127.0.0.1", port, backlog=1024)
     await site.start()
     stopped = asyncio.Event()
     loop = asyncio.get_running_loop()

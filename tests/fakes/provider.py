@@ -44,9 +44,9 @@ class FakeProvider:
 
     async def start(self) -> None:
         """Listen on ``port`` (0: any free one). A stopped provider can be started again on its old port."""
-        runner = web.ServerRunner(self.server.http_server())
+        runner = web.ServerRunner(self.server.http_server(), shutdown_timeout=0.1)
         await runner.setup()
-        site = web.TCPSite(runner, "127.0.0.1", self.port, shutdown_timeout=0.1, reuse_address=True)
+        site = web.TCPSite(runner, "127.0.0.1", self.port, reuse_address=True)
         await site.start()
         self.port = runner.addresses[0][1]
         self._runner = runner

@@ -263,7 +263,7 @@ def test_compose_and_the_scrape_config_fit_together():
     services = compose["services"]
     assert set(services) == {"gateway", "redis", "prometheus"}
     assert "profiles" not in services["gateway"]
-    assert services["gateway"]["ports"] == ["${HOST:-127.0.0.1}:${PORT:-8080}:8080"]
+    assert services["gateway"]["ports"] == ["${MOE_PUBLISH_HOST:-127.0.0.1}:${MOE_PUBLISH_PORT:-8080}:8080"]
     scrape = yaml.safe_load((ROOT / "deploy/prometheus/prometheus.yml").read_text())["scrape_configs"][0]
     assert scrape["static_configs"] == [{"targets": ["gateway:8080"]}]
     assert scrape["authorization"]["credentials_file"] == "/keys/metrics"

@@ -43,7 +43,7 @@ def refuse(path: Path, message: str) -> ConfigError:
 
 def suggest(word: str, known: Iterable[str]) -> str:
     """Return ``; did you mean 'x'?`` when a known word is close, else what is known, shortened to twelve."""
-    words = list(known)
+    words = [str(each) for each in known]
     close = difflib.get_close_matches(word, words, n=1, cutoff=0.6)
     if close:
         return f"; did you mean {close[0]!r}?"

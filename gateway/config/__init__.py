@@ -1,0 +1,1 @@
+"""Configuration: the environment, ``models.yaml`` and ``policy.yaml``, read, checked, compiled and watched."""

@@ -6,7 +6,9 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol, runtime_checkable
 
+from router_core.budget import LeaseRequest, LeaseState
 from router_core.deployment import Deployment, Provider
+from router_core.limits import BucketRequest, BucketState
 from router_core.outcome import AttemptOutcome, RequestOutcome, Usage
 
 
@@ -80,7 +82,7 @@ class Forwarder(Protocol):
     """Carries one call to its provider."""
 
     async def send(self, call: Call) -> Answer | Stream:
-        """Return an answer, or an open stream when ``call.stream``; raises AttemptFailed. Cancelling closes the socket."""
+        """Return an answer, or an open stream when ``call.stream``; raises AttemptFailed. Cancelling closes it."""
         ...
 
 
@@ -104,8 +106,9 @@ Sums = Mapping[str, Mapping[str, float]]
 class Batch:
     """What one worker learned since its last exchange; pushing the same ``id`` twice counts once.
 
-    ``id`` is ``worker:sequence``. ``sums`` are added, ``maxima`` joined by maximum, ``documents`` are (kind, id, JSON bytes,
-    expiry in wall-clock seconds or None), last write wins.
+    ``id`` is ``worker:sequence``. ``sums`` are added, ``maxima`` joined by maximum, ``documents`` are (kind, id, JSON
+    bytes, expiry in wall-clock seconds or None), last write wins. ``marks`` (worker -> sequence) are the batches a
+    restored memory already contains; only a worker that hands a lost memory back to an emptied store fills them in.
     """
 
     id: str
@@ -113,34 +116,41 @@ class Batch:
     maxima: Mapping[str, float] = field(default_factory=dict)
     documents: Sequence[tuple[str, str, bytes, float | None]] = ()
     ledger: Sequence[Mapping[str, Any]] = ()
+    marks: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
 class Pull:
-    """What changed in the store since ``cursor``: whole totals of the changed series, joined maxima."""
+    """What changed in the store since ``cursor``: whole totals of the changed series, joined maxima.
+
+    ``epoch`` names this memory of the store: it changes when the store was emptied or replaced. ``marks`` is the last
+    batch sequence of every worker that these totals contain.
+    """
 
     cursor: str
     sums: Sums = field(default_factory=dict)
     maxima: Mapping[str, float] = field(default_factory=dict)
+    epoch: str = ""
+    marks: Mapping[str, int] = field(default_factory=dict)
 
 
-class StateStore(Protocol):
-    """Shared memory of all workers. Called by background tasks only; the request path never waits for it."""
-
-    async def open(self) -> None:
-        """Connect or create; raises StoreError of the gateway when it cannot."""
-        ...
-
-    async def close(self) -> None:
-        """Write what is buffered and disconnect."""
-        ...
+class LearningStore(Protocol):
+    """The part of a store through which workers share what they learned."""
 
     async def push(self, batch: Batch) -> None:
-        """Add a batch; the same batch id counts once."""
+        """Add a batch; the same batch id counts once. A worker's batches arrive in the order of their sequence."""
         ...
 
     async def pull(self, cursor: str) -> Pull:
         """Return what changed since a cursor (empty: everything)."""
+        ...
+
+
+class DocumentStore(Protocol):
+    """The part of a store that keeps documents: decisions, experiments, feedback, virtual keys."""
+
+    async def put(self, kind: str, document_id: str, data: bytes, expires: float | None = None) -> None:
+        """Keep a document until ``expires`` (wall-clock seconds; None: for good); the last write wins."""
         ...
 
     async def get(self, kind: str, document_id: str) -> bytes | None:
@@ -155,12 +165,60 @@ class StateStore(Protocol):
         """Forget a document."""
         ...
 
+
+class LedgerStore(Protocol):
+    """The part of a store that keeps the booked attempts; rows are written by ``Batch.ledger``."""
+
+    async def ledger(
+        self, *, since: float = 0.0, until: float | None = None, after: str = "", limit: int = 1000
+    ) -> Sequence[tuple[str, Mapping[str, Any]]]:
+        """Return (position, row) of rows booked at ``since <= at < until`` behind a position, oldest first."""
+        ...
+
+
+class LeaseStore(Protocol):
+    """The part of a store that lends: money of budgets, credit of rate limits. Each call is one transaction."""
+
+    async def lease(self, request: LeaseRequest) -> LeaseState:
+        """Report to an account and ask for more (``budget.grant``)."""
+        ...
+
+    async def take(self, request: BucketRequest) -> BucketState:
+        """Ask a shared bucket for credit (``limits.take``)."""
+        ...
+
+
+class EventStore(Protocol):
+    """The part of a store through which workers tell each other what cannot wait."""
+
     async def publish(self, topic: str, payload: bytes) -> None:
         """Tell all other workers now (breaker changes, ejections, revoked keys)."""
         ...
 
     def subscribe(self) -> AsyncIterator[tuple[str, bytes]]:
-        """Yield what others published: (topic, payload)."""
+        """Yield what others published: (topic, payload). Never raises because the store is away: it waits."""
+        ...
+
+
+class StateStore(LearningStore, DocumentStore, LedgerStore, LeaseStore, EventStore, Protocol):
+    """Shared memory of all workers. Called by background tasks only; the request path never waits for it.
+
+    Every method may raise the gateway's StoreError.
+    """
+
+    shared: bool
+    """Whether other processes can see this store; a private one needs no leases and no events."""
+
+    async def open(self) -> None:
+        """Connect or create; raises StoreError of the gateway when it cannot."""
+        ...
+
+    async def close(self) -> None:
+        """Write what is buffered and disconnect."""
+        ...
+
+    async def prune(self, *, ledger_before: float = 0.0) -> None:
+        """Forget what expired, and ledger rows booked before a wall-clock second; keeps every table bounded."""
         ...
 
 
@@ -168,9 +226,14 @@ __all__ = [
     "Answer",
     "Batch",
     "Call",
+    "DocumentStore",
     "Event",
     "EventSink",
+    "EventStore",
     "Forwarder",
+    "LearningStore",
+    "LeaseStore",
+    "LedgerStore",
     "Pull",
     "StateStore",
     "Stream",

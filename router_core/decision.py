@@ -33,21 +33,14 @@ class Rule(StrEnum):
     IN_FLIGHT = "in_flight"
 
 
-class Rejection(NamedTuple):
-    """A deployment that may not serve this request: the rule, a sentence, and seconds until waiting helps (None: never)."""
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What is known of one deployment for a task, whatever the prompt: registry and evidence joined, at one minute.
 
-    deployment: str
-    rule: Rule
-    detail: str
-    retry_after_s: float | None = None
-
-
-class Facts(NamedTuple):
-    """Everything known of one candidate when the decision was made: the inputs of each term.
-
-    Money in USD, times in seconds, ``age_h`` hours since the last observation. ``quality`` and ``learned`` in [0, 1].
-    ``observations`` is the discounted number of requests behind ``success_rate`` and ``latency_s``.
-    ``recent_*`` against ``base_*`` feed the live adjustment; ``recent_n`` counts requests in its window.
+    Money in USD, times in seconds (0: unknown), ``age_h`` hours since the last observation. ``quality``, ``learned``,
+    ``preference`` and ``performance`` are in [0, 1]. ``observations`` is the discounted number of requests behind
+    ``success_rate`` and ``latency_s`` (a median). ``recent_*`` against ``base_*`` gave the live ``adjustment``.
+    ``input_ratio`` is tokens counted by the provider per token we estimated; ``mean_output`` tokens an answer has.
     """
 
     deployment: str
@@ -56,28 +49,58 @@ class Facts(NamedTuple):
     quality: float
     quality_sd: float
     quality_n: float
+    learned: float
+    preference: float
+    performance: float
+    adjustment: float
+    input_ratio: float
+    mean_output: float
+    observations: float
+    success_rate: float
+    latency_s: float
+    latency_p95_s: float
+    first_p95_s: float
+    age_h: float
+    recent_n: float
+    recent_success: float
+    recent_latency_s: float
+    base_latency_s: float
+    recent_cost_usd: float
+    base_cost_usd: float
+
+
+class Facts(NamedTuple):
+    """One candidate for one request: what is known of it, and what this request makes of that.
+
+    ``quality`` in [0, 1] is the expectation for this very prompt. ``breaker`` is closed, open, half_open or ejected;
+    ``ready_in_s`` the seconds until a call is admitted; ``ramp`` the share of traffic in (0, 1] it may carry.
+    """
+
+    deployment: str
+    provider: str
+    known: Known
+    quality: float
     input_tokens: int
     output_tokens: int
     cached_tokens: int
     expected_cost_usd: float
     worst_cost_usd: float
-    observations: float
-    success_rate: float
-    latency_s: float
-    latency_p95_s: float
-    age_h: float
-    learned: float
-    preference: float
-    recent_n: float
-    recent_success: float
-    base_success: float
-    recent_latency_s: float
-    base_latency_s: float
-    recent_cost_usd: float
-    base_cost_usd: float
     breaker: str
     ready_in_s: float
     ramp: float
+
+
+class Rejection(NamedTuple):
+    """A deployment that may not serve this request: the rule and a sentence.
+
+    ``retry_after_s`` are the seconds until waiting helps (None: never); ``facts`` are kept when a learned fact decided.
+    """
+
+    deployment: str
+    rule: Rule
+    detail: str
+    retry_after_s: float | None = None
+    facts: Facts | None = None
 
 
 class Terms(NamedTuple):
@@ -130,7 +153,8 @@ class Decision:
 
     ``ranking`` holds every eligible candidate, best first. ``attempts`` is the plan: the chosen deployment, then the
     fallbacks. ``confidence`` in [0, 1] grows with the margin to the runner-up. ``propensity`` is the probability with
-    which the chosen one was drawn. ``at`` is wall-clock seconds, ``seed`` reproduces the draw.
+    which the chosen one was drawn. ``at`` is wall-clock seconds; ``draws`` are the random numbers used, so that the
+    draw can be repeated. The first ``legs`` attempts run at once (1: no fan-out), the others are fallbacks.
     """
 
     profile: TaskProfile
@@ -143,7 +167,7 @@ class Decision:
     propensity: float
     rationale: str
     at: float
-    seed: int
+    draws: tuple[float, float]
     policy_version: str
     registry_version: str
     snapshot_version: int
@@ -151,6 +175,7 @@ class Decision:
     mode: Mode = Mode.SINGLE
     explored: bool = False
     judge: str | None = None
+    legs: int = 1
     last_resort: bool = False
 
     @property

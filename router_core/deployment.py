@@ -155,7 +155,9 @@ class Deployment:
 
     ``model`` is the weights' public name, ``upstream_model`` what the provider calls it (a path, an Azure deployment).
     ``quality`` maps a task's value, or ``default``, to its prior. ``fallbacks`` are tried first when this one fails.
-    ``latency_prior_s`` is the p95 of a whole answer assumed until observed (None: unknown, never refused for it).
+    ``names`` are what only, exclude and allow lists may call it. ``rates`` are USD per input, cached input and output
+    token and per request, for the decision's inner loop. ``latency_prior_s`` is the p95 of a whole answer assumed until
+    observed (None: unknown, never refused for it).
     """
 
     id: str
@@ -178,6 +180,8 @@ class Deployment:
     weight: float = 1.0
     enabled: bool = True
     callable: bool = True
+    names: frozenset[str] = field(init=False, default=frozenset(), repr=False, compare=False)
+    rates: tuple[float, float, float, float] = field(init=False, default=(0.0,) * 4, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         """Refuse a window below one token, a foreign id and an impossible weight."""
@@ -192,6 +196,13 @@ class Deployment:
             raise ConfigError(msg)
         if not self.upstream_model:
             object.__setattr__(self, "upstream_model", self.model)
+        base_id = self.id.partition("#")[0]
+        object.__setattr__(self, "names", frozenset({self.id, base_id, self.provider, self.model}))
+        price = self.price
+        cached = price.input if price.cached_input is None else price.cached_input
+        thinking = price.output if price.reasoning is None else price.reasoning
+        rates = (price.input * 1e-6, cached * 1e-6, max(price.output, thinking) * 1e-6, price.request_usd)
+        object.__setattr__(self, "rates", rates)
 
     def prior(self, task: str) -> QualityPrior:
         """Return the quality prior of a task, else the default one, else (0.5, 10)."""

@@ -82,8 +82,10 @@ class FailureKind(StrEnum):
 class Failure:
     """One failed call, in the provider's words where the client may see them.
 
-    ``status`` is the provider's HTTP status (None: no answer). ``message``, ``code``, ``param`` and ``type`` are already
-    scrubbed. ``retry_after_s`` is the provider's wish in seconds. ``redirect``, ``empty`` and ``gateway`` refine the kind
+    ``status`` is the provider's HTTP status (None: no answer). ``message``, ``code``, ``param`` and ``type`` are
+    already
+    scrubbed. ``retry_after_s`` is the provider's wish in seconds. ``redirect``, ``empty`` and ``gateway`` refine the
+    kind
     where the table in failures.md does (a redirect, empty choices, a 502/503/504: not tried again at the same place).
     ``ours`` names a parameter the gateway added that the provider refused.
     """

@@ -1,6 +1,6 @@
-"""Every number the operator can turn, compiled from ``policy.yaml`` into frozen values. Defaults are the documented ones.
+"""Every number the operator can turn, compiled from ``policy.yaml`` into frozen values.
 
-Seconds, USD, tokens and shares in [0, 1] as the names say.
+Defaults are the documented ones. Seconds, USD, tokens and shares in [0, 1] as the names say.
 """
 
 from __future__ import annotations
@@ -100,7 +100,8 @@ class ScoringPolicy:
 class LearningPolicy:
     """How fast evidence counts and how fast it is forgotten.
 
-    ``feedback_prior`` is the pseudo-count behind the neutral learned weight 0.5 (9 moves it like an EMA with alpha 0.1).
+    ``feedback_prior`` is the pseudo-count behind the neutral learned weight 0.5 (9 moves it like an EMA with alpha
+    0.1).
     ``half_life_h`` is the age at which an observation counts half. ``residual_share`` scales what the prompt's own
     neighbourhood adds to the task's mean.
     """
@@ -208,9 +209,10 @@ class RateLimitPolicy:
 class BreakerPolicy:
     """When a circuit opens, for how long, and how it closes again.
 
-    Opens at ``consecutive_failures``, or at ``failure_rate`` (or ``slow_rate`` slow first tokens) within ``window_s`` of
-    at least ``min_calls``. Open for ``open_s``, doubling up to ``open_cap_s``; jitter takes up to that share off, so the
-    configured time is an upper bound. ``credentials_open_s`` holds after 401, 402 and 403. A probe's permit is a lease of
+    Opens at ``consecutive_failures``, or at ``failure_rate`` (or ``slow_rate`` slow first tokens) within ``window_s``
+    of at least ``min_calls``. Open for ``open_s``, doubling up to ``open_cap_s``; jitter takes up to that share off, so
+    the configured time is an upper bound. ``credentials_open_s`` holds after 401, 402 and 403. A probe's permit is a
+    lease of
     ``probe_lease_s``. Traffic ramps over ``ramp_s`` after closing on scored and weighted routes.
     """
 
@@ -228,7 +230,7 @@ class BreakerPolicy:
     credentials_open_s: float = 600.0
     forget_after_s: float = 600.0
     provider_opens: bool = True
-    last_resort: bool = True
+    last_resort: bool = False
 
     def __post_init__(self) -> None:
         """Refuse thresholds that could never or always trip."""

@@ -78,8 +78,8 @@ class RoutingRequest:
 
     ``model`` is what was asked for: an alias, route, model or deployment. ``input_tokens`` is our estimate before any
     learned ratio. ``max_output_tokens`` is the client's limit (None: none). ``allowed_models`` is the key's list (None:
-    all). ``recent_providers`` are the last five used by this session or key; ``warm_tokens`` the prompt tokens a session
-    has cached per deployment. ``features`` is what ``features.extract`` returned (None: unknown prompt).
+    all). ``recent_providers`` are the last five used by this session or key; ``warm_tokens`` the prompt tokens a
+    session has cached per deployment. ``features`` is what ``features.extract`` returned (None: unknown prompt).
     """
 
     profile: TaskProfile
@@ -110,7 +110,7 @@ class RoutingRequest:
             raise RequestError(msg, param="n")
 
     @classmethod
-    def of(  # noqa: PLR0913 - the library's one-line entrance; every argument is keyword-only and optional
+    def of(  # noqa: PLR0913 - the library's one-line entrance: keyword-only, all optional
         cls,
         *,
         task: TaskType | str = TaskType.GENERAL,

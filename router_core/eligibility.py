@@ -1,0 +1,84 @@
+"""Hard rules: may this deployment serve this request? Every refusal names its rule.
+
+The rules are asked in a fixed order, the cheapest and the most final first; the first that refuses is the one named.
+"""
+
+from __future__ import annotations
+
+from router_core.decision import Attempt, Facts, Rejection, Rule
+from router_core.deployment import Deployment
+from router_core.facts import output_limit
+from router_core.policy import Policy
+from router_core.pricing import affordable_output
+from router_core.request import RoutingRequest
+
+LEAST_OUTPUT_TOKENS = 16
+"""Below this many affordable output tokens an answer is not worth its call."""
+
+
+def refuse_static(deployment: Deployment, request: RoutingRequest) -> Rejection | None:
+    """Ask the rules that need only the registry: enabled, key, lists, capabilities."""
+    if not deployment.enabled:
+        return Rejection(deployment.id, Rule.DISABLED, "switched off by the operator")
+    if not deployment.callable:
+        return Rejection(deployment.id, Rule.NO_KEY, "no key for its provider")
+    names = deployment.names
+    hints = request.hints
+    if request.allowed_models is not None and names.isdisjoint(request.allowed_models):
+        return Rejection(deployment.id, Rule.NOT_ALLOWED, "the key may not use it")
+    if hints.exclude and not names.isdisjoint(hints.exclude):
+        return Rejection(deployment.id, Rule.EXCLUDED, "excluded by the request")
+    if hints.only and names.isdisjoint(hints.only):
+        return Rejection(deployment.id, Rule.NOT_LISTED, "not in the request's only list")
+    if not request.needs <= deployment.capabilities:
+        missing = ", ".join(sorted(str(need) for need in request.needs - deployment.capabilities))
+        return Rejection(deployment.id, Rule.CAPABILITY, f"lacks {missing}")
+    price, most_in, most_out = deployment.price, hints.max_price_prompt, hints.max_price_completion
+    if (most_in is not None and price.input > most_in) or (most_out is not None and price.output > most_out):
+        return Rejection(deployment.id, Rule.PRICE, f"costs {price.input:g}/{price.output:g} USD per million tokens")
+    return None
+
+
+def refuse_by_facts(deployment: Deployment, facts: Facts, request: RoutingRequest) -> Rejection | None:
+    """Ask the rules that need what was learned: window, quality, latency, cost, breaker."""
+    wanted = request.max_output_tokens or 0
+    if facts.input_tokens + wanted > deployment.context_window:
+        detail = f"needs about {facts.input_tokens + wanted} tokens of a window of {deployment.context_window}"
+        return Rejection(deployment.id, Rule.CONTEXT_WINDOW, detail, facts=facts)
+    hints = request.hints
+    if hints.min_quality is not None and facts.quality < hints.min_quality:
+        detail = f"expected quality {facts.quality:.3f} is below {hints.min_quality:g}"
+        return Rejection(deployment.id, Rule.QUALITY, detail, facts=facts)
+    if hints.max_latency_ms is not None:
+        slowest_ms = 1000.0 * (facts.known.first_p95_s if request.stream else facts.known.latency_p95_s)
+        if slowest_ms > hints.max_latency_ms:
+            detail = f"p95 of {slowest_ms:.0f} ms is above {hints.max_latency_ms:g} ms"
+            return Rejection(deployment.id, Rule.LATENCY, detail, facts=facts)
+    if hints.max_cost_usd is not None and not _affordable(deployment, facts, request, hints.max_cost_usd):
+        detail = f"expected cost {facts.expected_cost_usd:.6f} USD does not fit into {hints.max_cost_usd:g} USD"
+        return Rejection(deployment.id, Rule.COST, detail, facts=facts)
+    if facts.ready_in_s > 0.0:
+        rule = Rule.RATE_LIMIT if facts.breaker == "ejected" else Rule.BREAKER
+        detail = f"{facts.breaker} for another {facts.ready_in_s:.0f} s"
+        return Rejection(deployment.id, rule, detail, facts.ready_in_s, facts)
+    return None
+
+
+def _affordable(deployment: Deployment, facts: Facts, request: RoutingRequest, budget_usd: float) -> bool:
+    if facts.worst_cost_usd <= budget_usd:
+        return True
+    if facts.expected_cost_usd > budget_usd:
+        return False
+    least = min(LEAST_OUTPUT_TOKENS, request.max_output_tokens or LEAST_OUTPUT_TOKENS)
+    return affordable_output(deployment, facts.input_tokens, budget_usd, request.n) >= least
+
+
+def attempt_for(
+    deployment: Deployment, facts: Facts, request: RoutingRequest, policy: Policy, budget_usd: float | None
+) -> Attempt:
+    """Return the call to make: with its output limit lowered to what the budget still buys, if it must be."""
+    if budget_usd is None or facts.worst_cost_usd <= budget_usd:
+        return Attempt(deployment.id, None, facts.expected_cost_usd, facts.worst_cost_usd)
+    limit = output_limit(deployment, request, policy)
+    lowered = max(1, min(limit, affordable_output(deployment, facts.input_tokens, budget_usd, request.n)))
+    return Attempt(deployment.id, lowered, facts.expected_cost_usd, budget_usd)

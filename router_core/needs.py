@@ -1,0 +1,42 @@
+"""What a chat body needs of a deployment: read from its fields, never from its text."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+from router_core.deployment import Capability
+
+_PARTS: Final = {
+    "image_url": Capability.VISION,
+    "input_image": Capability.VISION,
+    "input_audio": Capability.AUDIO_INPUT,
+    "file": Capability.FILES,
+    "input_file": Capability.FILES,
+}
+
+
+def needs_of(body: Mapping[str, Any]) -> frozenset[Capability]:
+    """Return the capabilities a request needs. The body's shape has been checked before."""
+    needs = {need for need, asked in _fields(body.get) if asked}
+    for message in body.get("messages") or ():
+        content = message.get("content")
+        if isinstance(content, list):
+            needs.update(_PARTS[part["type"]] for part in content if part.get("type") in _PARTS)
+        if message.get("tool_calls") or message.get("role") == "tool":
+            needs.add(Capability.TOOLS)
+    return frozenset(needs)
+
+
+def _fields(get: Callable[[str], Any]) -> tuple[tuple[Capability, Any], ...]:
+    shape = get("response_format")
+    kind = shape.get("type") if isinstance(shape, Mapping) else None
+    return (
+        (Capability.STREAMING, get("stream")),
+        (Capability.TOOLS, get("tools") or get("functions")),
+        (Capability.N, (get("n") or 1) > 1),
+        (Capability.LOGPROBS, get("logprobs") or get("top_logprobs")),
+        (Capability.AUDIO_OUTPUT, get("audio") or "audio" in (get("modalities") or ())),
+        (Capability.JSON_SCHEMA, kind == "json_schema"),
+        (Capability.JSON_OBJECT, kind == "json_object"),
+    )

@@ -1,0 +1,50 @@
+"""Usage x price -> USD, and the estimate of it before the call."""
+
+from __future__ import annotations
+
+from router_core.deployment import Deployment, Price
+from router_core.outcome import Usage
+
+INPUT_MARGIN = 1.25
+"""The worst case reckons with a quarter more input tokens than estimated: our tokenizer is not the provider's."""
+
+
+def cost_usd(usage: Usage, price: Price) -> float:
+    """Return what a usage costs in USD: each of the five kinds at its own price, plus the price of the request."""
+    cached = price.input if price.cached_input is None else price.cached_input
+    write = price.input if price.cache_write is None else price.cache_write
+    reasoning = price.output if price.reasoning is None else price.reasoning
+    per_million = (
+        usage.input * price.input
+        + usage.cached_input * cached
+        + usage.cache_write * write
+        + usage.output * price.output
+        + usage.reasoning * reasoning
+    )
+    return per_million / 1e6 + price.request_usd
+
+
+def expected_usd(
+    rates: tuple[float, float, float, float], input_tokens: int, cached_tokens: int, output_tokens: float
+) -> float:
+    """Return the expected cost in USD of a call at a deployment's ``rates``."""
+    per_input, per_cached, per_output, per_request = rates
+    cached = min(cached_tokens, input_tokens)
+    return (input_tokens - cached) * per_input + cached * per_cached + output_tokens * per_output + per_request
+
+
+def worst_usd(deployment: Deployment, input_tokens: int, output_limit: int, n: int = 1) -> float:
+    """Return what a call can cost at most in USD: nothing cached, a margin on the input, the whole output limit."""
+    per_input, _, per_output, per_request = deployment.rates
+    write = deployment.price.cache_write
+    dearest = per_input if write is None else max(per_input, write * 1e-6)
+    return input_tokens * INPUT_MARGIN * dearest + output_limit * n * per_output + per_request
+
+
+def affordable_output(deployment: Deployment, input_tokens: int, budget_usd: float, n: int = 1) -> int:
+    """Return how many output tokens per choice ``budget_usd`` buys after the worst-case input; may be negative."""
+    per_output = deployment.rates[2]
+    left = budget_usd - worst_usd(deployment, input_tokens, 0)
+    if per_output <= 0.0:
+        return 2**31 if left >= 0.0 else -1
+    return int(left / (per_output * n) + 1e-9)

@@ -32,6 +32,8 @@ _CODE_MARKS: Final = ("{", "}", ";", "(", ")", "=", "<", ">", "[", "]", "_", "\n
 
 def words(text: str) -> list[str]:
     """Return the lower-cased words and numbers of ``text``, at most ``MAX_WORDS``."""
+    if "\\n" in text:  # line breaks that were escaped twice on their way here
+        text = text.replace("\\n", " ")
     found = _WORD.findall(text.lower())
     if len(found) > MAX_WORDS:
         head = MAX_WORDS * 2 // 3

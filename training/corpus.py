@@ -78,26 +78,33 @@ def materials(folder: Path) -> dict[str, list[str]]:
 def read_file(path: Path, shared: dict[str, list[str]]) -> list[Row]:
     """Read one corpus file."""
     lang, source = path.parent.name, f"{path.parent.name}/{path.stem}"
-    slots: dict[str, list[str]] = {}
+    lines = path.read_text("utf-8").splitlines()
+    slots = {**shared, **_own_slots(lines)}
     rows: list[Row] = []
     label = ""
-    for number, line in enumerate(path.read_text("utf-8").splitlines(), 1):
-        if not line.strip() or line.startswith("%"):
+    for number, line in enumerate(lines, 1):
+        if not line.strip() or line.startswith("%") or (line.startswith("@") and not line.startswith("@@")):
             continue
         if line.startswith("=="):
             label = line[2:].strip()
             if label not in LABELS:
                 msg = f"{path}:{number}: unknown label {label!r}"
                 raise ValueError(msg)
-        elif line.startswith("@") and not line.startswith("@@"):
-            name, _, values = line[1:].partition(":")
-            slots[name.strip()] = [unescape(v.strip()) for v in values.split(" | ")]
-        else:
-            rng = random.Random(f"{source}:{line}")  # noqa: S311 - a reproducible choice, no secret
-            texts = list(_expand(unescape(line), {**shared, **slots}, rng))
-            weight = 1 / sqrt(len(texts))
-            rows.extend(Row(messages(t), label, lang, source, weight) for t in texts)
+            continue
+        rng = random.Random(f"{source}:{line}")  # noqa: S311 - a reproducible choice, no secret
+        try:
+            texts = list(_expand(unescape(line), slots, rng))
+        except KeyError as exc:
+            msg = f"{path}:{number}: unknown slot {exc.args[0]!r}"
+            raise ValueError(msg) from exc
+        weight = 1 / sqrt(len(texts))
+        rows.extend(Row(messages(t), label, lang, source, weight) for t in texts)
     return rows
+
+
+def _own_slots(lines: list[str]) -> dict[str, list[str]]:
+    pairs = (line[1:].partition(":") for line in lines if line.startswith("@") and not line.startswith("@@"))
+    return {name.strip(): [unescape(v.strip()) for v in values.split(" | ")] for name, _, values in pairs}
 
 
 def unescape(line: str) -> str:

@@ -1,0 +1,63 @@
+"""Whole answers in OpenAI's shape: parsed, checked, and cut into events where a stream was asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import orjson
+
+from gateway.forward.failures import error_in_success, failed
+from router_core.errors import AttemptFailed
+from router_core.outcome import Failure, FailureKind
+from router_core.ports import Event
+
+
+def parse(raw: bytes) -> tuple[Any, bool]:
+    """Return (the parsed JSON, whether it was valid UTF-8); bad bytes become U+FFFD. Raises ``AttemptFailed``."""
+    try:
+        return orjson.loads(raw), True
+    except orjson.JSONDecodeError:
+        pass
+    try:
+        return orjson.loads(raw.decode("utf-8", "replace")), False
+    except orjson.JSONDecodeError as exc:
+        what = "empty" if not raw.strip() else "not JSON"
+        raise failed(FailureKind.PROTOCOL, f"the provider's answer is {what}", status=200) from exc
+
+
+def check(body: Any, *, added: frozenset[str] = frozenset()) -> dict[str, Any]:
+    """Return the body if it is a chat completion with at least one choice. Raises ``AttemptFailed``."""
+    if not isinstance(body, dict):
+        raise failed(FailureKind.PROTOCOL, "the provider's answer is not a chat completion", status=200)
+    if body.get("error"):
+        raise AttemptFailed(error_in_success(body["error"], added=added))
+    choices = body.get("choices")
+    if not isinstance(choices, list) or not all(isinstance(choice, dict) for choice in choices):
+        raise failed(FailureKind.PROTOCOL, "the provider's answer is not a chat completion", status=200)
+    if not choices:
+        raise AttemptFailed(Failure(FailureKind.PROTOCOL, "the provider's answer is empty", status=200, empty=True))
+    return body
+
+
+def as_events(body: Mapping[str, Any]) -> Iterator[Event]:
+    """Yield a whole answer as the shortest stream that says the same: one chunk, its end, usage, ``[DONE]``."""
+    frame = {key: value for key, value in body.items() if key not in {"choices", "usage", "object"}}
+    frame["object"] = "chat.completion.chunk"
+    content: list[dict[str, Any]] = []
+    ends: list[dict[str, Any]] = []
+    for position, choice in enumerate(body["choices"]):
+        index = choice.get("index", position)
+        delta = {key: value for key, value in (choice.get("message") or {}).items() if value is not None}
+        if isinstance(delta.get("tool_calls"), list):
+            delta["tool_calls"] = [{"index": n, **part} for n, part in enumerate(delta["tool_calls"])]
+        part: dict[str, Any] = {"index": index, "delta": delta, "finish_reason": None}
+        if choice.get("logprobs") is not None:
+            part["logprobs"] = choice["logprobs"]
+        content.append(part)
+        ends.append({"index": index, "delta": {}, "finish_reason": choice.get("finish_reason")})
+    yield Event({**frame, "choices": content})
+    yield Event({**frame, "choices": ends})
+    if isinstance(body.get("usage"), dict):
+        yield Event({**frame, "choices": [], "usage": body["usage"]})
+    yield Event(done=True)

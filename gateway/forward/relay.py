@@ -1,0 +1,72 @@
+"""The relay lane: upstreams that speak OpenAI's wire get the client's body and give their answer's own bytes."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import aiohttp
+
+from gateway.forward.answers import as_events, check, parse
+from gateway.forward.failures import from_response
+from gateway.forward.outgoing import added_by_us, effective_body, encode
+from gateway.forward.streams import OpenStream, ReadyStream, RelayDecoder
+from gateway.forward.transport import Transport
+from gateway.forward.wires import auth_headers, chat_url, wire_of
+from router_core.errors import AttemptFailed
+from router_core.ports import Answer, Call, Stream
+
+MAX_ERROR_BYTES: Final = 256 * 1024
+_FIELDS: Final = (b"data:", b"event:", b":", b"id:", b"retry:")
+
+
+async def send(transport: Transport, call: Call, key: str | None) -> Answer | Stream:
+    """Make one call. Raises ``AttemptFailed``."""
+    wire = wire_of(call.provider.wire)
+    body = encode(effective_body(call, usage_option=wire.usage_option))
+    headers = {
+        "Content-Type": "application/json",
+        "Accept-Encoding": "identity",
+        **auth_headers(wire.auth, key),
+        **call.provider.headers,
+    }
+    url = chat_url(call.provider, call.deployment)
+    response = await transport.post(url, headers, body, connect_s=call.connect_s)
+    await refuse_errors(transport, response, call)
+    if not call.stream:
+        raw = await transport.read(response, call.body_bytes)
+        parsed, intact = parse(raw)
+        answer = check(parsed, added=added_by_us(call))
+        return Answer(answer, raw if intact else None, response.status, response.headers)
+    first = await peek(transport, response, call)
+    if isinstance(first, bytes):
+        decoder = RelayDecoder(added_by_us(call))
+        return OpenStream(transport, response, decoder, event_bytes=call.event_bytes, first=first)
+    answer = check(parse(first.whole)[0], added=added_by_us(call))
+    return ReadyStream(as_events(answer), status=response.status, headers=response.headers)
+
+
+async def refuse_errors(transport: Transport, response: aiohttp.ClientResponse, call: Call) -> None:
+    """Raise ``AttemptFailed`` unless the status is a success; reads as much of the body as an error can need."""
+    if 200 <= response.status < 300:
+        return
+    raw = await transport.read(response, MAX_ERROR_BYTES, cut=True)
+    raise AttemptFailed(from_response(response.status, response.headers, raw, added=added_by_us(call)))
+
+
+class Whole:
+    """A whole body that came where a stream was asked for."""
+
+    __slots__ = ("whole",)
+
+    def __init__(self, whole: bytes) -> None:
+        self.whole = whole
+
+
+async def peek(transport: Transport, response: aiohttp.ClientResponse, call: Call) -> bytes | Whole:
+    """Return a stream's first bytes (maybe none yet), or the whole body of what is no stream."""
+    if response.content_type == "text/event-stream":
+        return b""
+    first = await transport.read_some(response)
+    if first.lstrip(b"\xef\xbb\xbf\r\n").startswith(_FIELDS):
+        return first
+    return Whole(first + await transport.read(response, call.body_bytes))

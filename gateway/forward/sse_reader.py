@@ -1,0 +1,95 @@
+"""Server-sent events out of bytes: no socket in it, a buffer and a rule for where an event ends.
+
+Rules (https://html.spec.whatwg.org/multipage/server-sent-events.html, 9.2.5 and 9.2.6):
+lines end with CR LF, LF or CR; a blank line ends an event; ``data`` lines are joined by LF; a line that begins with a
+colon is a comment; one leading byte order mark is skipped. Unlike a browser we also deliver an event that the end of
+the stream cut its blank line off: providers forget it.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+Item = tuple[bytes, bytes | None]
+"""(event name, data); data is None for a comment or a block without data: a sign of life, nothing more."""
+
+_ALIVE: Final[Item] = (b"", None)
+_BOM: Final = b"\xef\xbb\xbf"
+
+
+class EventTooLarge(Exception):
+    """One event grew beyond the limit before it ended."""
+
+
+class SseReader:
+    """Collects bytes, hands out whole events. ``limit`` bounds one event in bytes."""
+
+    __slots__ = ("_buffer", "_carriage", "_limit", "_scanned", "_started")
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._buffer = bytearray()
+        self._scanned = 0
+        self._carriage = False
+        self._started = False
+
+    def feed(self, data: bytes) -> list[Item]:
+        """Take bytes and return the events they complete, in order. Raises ``EventTooLarge``."""
+        if b"\r" in data or self._carriage:
+            data = self._line_feeds(data)
+        if not self._buffer and self._started and data.endswith(b"\n\n") and len(data) <= self._limit:
+            return [_parse(block) for block in data[:-2].split(b"\n\n") if block]
+        buffer = self._buffer
+        buffer += data
+        if not self._started and not self._begin():
+            return []
+        end = buffer.rfind(b"\n\n", max(0, self._scanned - 1))
+        self._scanned = len(buffer)
+        if end < 0:
+            if len(buffer) > self._limit:
+                raise EventTooLarge
+            return []
+        whole = bytes(buffer[:end])
+        del buffer[: end + 2]
+        self._scanned = len(buffer)
+        blocks = whole.split(b"\n\n")
+        if len(buffer) > self._limit or (len(whole) > self._limit and max(map(len, blocks)) > self._limit):
+            raise EventTooLarge
+        return [_parse(block) for block in blocks if block]
+
+    def finish(self) -> list[Item]:
+        """Return what is left when the stream has ended cleanly."""
+        rest = bytes(self._buffer).strip(b"\n")
+        self._buffer.clear()
+        return [_parse(rest)] if rest else []
+
+    def _begin(self) -> bool:
+        """Skip one byte order mark; wait while it may still be coming."""
+        if len(self._buffer) < len(_BOM) and _BOM.startswith(bytes(self._buffer)):
+            return False
+        if self._buffer.startswith(_BOM):
+            del self._buffer[: len(_BOM)]
+        self._started = True
+        return True
+
+    def _line_feeds(self, data: bytes) -> bytes:
+        """Return the bytes with every kind of line end turned into LF; CR and LF may come in two pieces."""
+        if self._carriage and data.startswith(b"\n"):
+            data = data[1:]  # the LF of a CR LF whose CR was already counted
+        self._carriage = data.endswith(b"\r")
+        return data.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
+
+
+def _parse(block: bytes) -> Item:
+    if block.startswith(b"data: ") and b"\n" not in block:
+        return b"", block[6:]
+    name = b""
+    data: list[bytes] = []
+    for line in block.split(b"\n"):
+        field, _, value = line.partition(b":")
+        value = value[1:] if value.startswith(b" ") else value
+        if field == b"data":
+            data.append(value)
+        elif field == b"event":
+            name = value
+    return (name, b"\n".join(data)) if data else _ALIVE

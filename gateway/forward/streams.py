@@ -1,0 +1,184 @@
+"""Open streams: bytes from the transport, events to the caller, and the socket closed the moment nobody wants more."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
+from itertools import chain
+from typing import Protocol
+
+import aiohttp
+import orjson
+
+from gateway.forward.exceptions import from_exception
+from gateway.forward.failures import failed, from_error_event
+from gateway.forward.sse_reader import EventTooLarge, Item, SseReader
+from gateway.forward.transport import Transport, abort
+from router_core.errors import AttemptFailed
+from router_core.outcome import FailureKind
+from router_core.ports import Event
+
+
+class Decoder(Protocol):
+    """Turns one stream's server-sent events into ours; keeps what it must remember between them."""
+
+    def events(self, items: Iterable[Item]) -> Iterator[Event]:
+        """Yield what the items mean. Raises ``AttemptFailed`` for an error event, after what came before it."""
+        ...
+
+    def end(self) -> Iterator[Event]:
+        """Yield what is still to be said when the upstream has ended cleanly."""
+        ...
+
+
+class RelayDecoder:
+    """OpenAI's own events: parsed to be looked at, passed on as they came."""
+
+    __slots__ = ("_added",)
+
+    def __init__(self, added: frozenset[str] = frozenset()) -> None:
+        self._added = added
+
+    def events(self, items: Iterable[Item]) -> Iterator[Event]:
+        """Yield one event an item; ``raw`` is None where the bytes could not stay as they came."""
+        loads = orjson.loads
+        for name, data in items:
+            if data is None:
+                yield Event(comment=True)
+                continue
+            raw: bytes | None = data
+            try:
+                chunk = loads(data)
+            except orjson.JSONDecodeError:
+                if data.strip() == b"[DONE]":
+                    yield Event(done=True)
+                    continue
+                raw = None
+                chunk = _repaired(data)
+            if type(chunk) is not dict:
+                yield Event(malformed=True)
+                continue
+            if chunk.get("error") or name == b"error":
+                raise AttemptFailed(from_error_event(chunk, added=self._added))
+            if b"\n" in data:
+                raw = None  # it came as several data lines; passed on it must be one
+            yield Event(chunk, raw)
+
+    def end(self) -> Iterator[Event]:
+        """Yield nothing: what was not said stays unsaid."""
+        return iter(())
+
+
+def _repaired(data: bytes) -> object:
+    """Return the JSON of bytes that are not UTF-8, with U+FFFD for what is not; None if that is no JSON either."""
+    try:
+        return orjson.loads(data.decode("utf-8", "replace"))
+    except orjson.JSONDecodeError:
+        return None
+
+
+class OpenStream:
+    """A stream whose head has come. Iterate once; ``aclose`` ends it at any moment."""
+
+    __slots__ = (
+        "_decoder",
+        "_done",
+        "_first",
+        "_limit",
+        "_response",
+        "_transport",
+        "dropped_params",
+        "headers",
+        "status",
+    )
+
+    def __init__(
+        self,
+        transport: Transport,
+        response: aiohttp.ClientResponse,
+        decoder: Decoder,
+        *,
+        event_bytes: int,
+        first: bytes = b"",
+        dropped_params: tuple[str, ...] = (),
+    ) -> None:
+        self.status = response.status
+        self.headers: Mapping[str, str] = response.headers
+        self.dropped_params = dropped_params
+        self._transport = transport
+        self._response = response
+        self._decoder = decoder
+        self._limit = event_bytes
+        self._first = first
+        self._done = False
+
+    def __aiter__(self) -> AsyncIterator[Event]:
+        """Yield events until the upstream ends; raises ``AttemptFailed`` when it breaks."""
+        return self._events()
+
+    async def _events(self) -> AsyncIterator[Event]:
+        reader, decoder, content = SseReader(self._limit), self._decoder, self._response.content
+        spoke = False
+        try:
+            data = self._first or await content.readany()
+            while data:
+                for event in decoder.events(reader.feed(data)):
+                    self._done = self._done or event.done
+                    spoke = spoke or not event.comment
+                    yield event
+                data = await content.readany()
+            for event in chain(decoder.events(reader.finish()), decoder.end()):
+                self._done = self._done or event.done
+                spoke = spoke or not event.comment
+                yield event
+            self._require(spoke)
+        except AttemptFailed:
+            abort(self._response)
+            raise
+        except (EventTooLarge, aiohttp.ClientError, OSError, ValueError) as exc:
+            abort(self._response)
+            if not self._done:  # else everything was said, and how the connection ended is nobody's concern
+                raise self._broken(exc) from exc
+        except BaseException:
+            if not self._done:
+                abort(self._response)
+            raise
+
+    def _require(self, spoke: bool) -> None:  # noqa: FBT001 - one question, one answer
+        if not spoke:
+            raise failed(FailureKind.PROTOCOL, "the provider's stream holds no events", status=self.status)
+
+    def _broken(self, exc: Exception) -> AttemptFailed:
+        if isinstance(exc, EventTooLarge):
+            message = f"the provider sent an event larger than {self._limit} bytes"
+        else:
+            message = from_exception(exc, answering=True).message
+        return failed(FailureKind.STREAM_BROKEN, message, status=self.status)
+
+    async def aclose(self) -> None:
+        """Close the socket at once; after ``[DONE]`` the connection is kept where possible. Safe to call twice."""
+        if self._done:
+            self._transport.finish(self._response)
+        else:
+            abort(self._response)
+
+
+class ReadyStream:
+    """A stream whose events are all there already."""
+
+    __slots__ = ("_events", "dropped_params", "headers", "status")
+
+    def __init__(
+        self, events: Iterable[Event], *, status: int, headers: Mapping[str, str], dropped_params: tuple[str, ...] = ()
+    ) -> None:
+        self._events = events
+        self.status = status
+        self.headers = headers
+        self.dropped_params = dropped_params
+
+    async def __aiter__(self) -> AsyncIterator[Event]:
+        """Yield the events."""
+        for event in self._events:
+            yield event
+
+    async def aclose(self) -> None:
+        """Nothing is open."""

@@ -13,6 +13,7 @@ from router_core.mapping import Path, Problem, suggest
 
 _PREFIX: Final = re.compile(r"^(?:Value error, )?(?:Input should be |Value should )?")
 _SHOWN: Final = 60
+_PLAIN: Final = {"missing": "is missing", "too_short": "must not be empty"}
 _PATTERNS: Final = {
     NAME: "may hold only letters, digits and . _ : / @ + # -, at most 256",
     PROVIDER_NAME: "may hold only letters, digits and . _ -, at most 64",
@@ -40,18 +41,16 @@ def keys_at(model: Any, path: Path) -> list[str]:
 
 
 def _message(model: type[BaseModel], path: Path, error: Mapping[str, Any]) -> str:
+    if (plain := _PLAIN.get(error["type"])) is not None:
+        return plain
     match error["type"]:
         case "extra_forbidden":
             return f"unknown key{suggest(str(path[-1]), keys_at(model, path[:-1]))}"
-        case "missing":
-            return "is missing"
         case "string_pattern_mismatch":
             return _PATTERNS.get(error["ctx"]["pattern"], "is malformed") + _instead(error)
         case "enum" | "literal_error":
             allowed = re.findall(r"'([^']*)'", str(error["ctx"]["expected"]))
             return f"must be one of {', '.join(allowed)}{_instead(error)}"
-        case "too_short":
-            return "must not be empty"
         case "model_type" | "dict_type" | "model_attributes_type":
             return f"must be a mapping{_instead(error)}"
         case "list_type":

@@ -78,7 +78,7 @@ async def failure(made: HttpForwarder, call: Call) -> tuple[Failure, list[Event]
     try:
         found = await made.send(call)
         if isinstance(found, Answer):
-            raise AssertionError(found.body)
+            raise AssertionError(found.body)  # noqa: TRY004 - the test has failed
         async for event in found:
             got.append(event)  # noqa: PERF401 - they are wanted when it breaks
     except AttemptFailed as exc:

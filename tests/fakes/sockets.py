@@ -28,7 +28,7 @@ async def raw_server(reply: bytes | None, *, close: bool = True) -> AsyncIterato
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         if (task := asyncio.current_task()) is not None:
             tasks.add(task)
-        with contextlib.suppress(ConnectionError):
+        try:
             await reader.read(65536)
             if reply is not None:
                 writer.write(reply)
@@ -36,6 +36,9 @@ async def raw_server(reply: bytes | None, *, close: bool = True) -> AsyncIterato
             if reply is None or not close:
                 while await reader.read(65536):
                     pass
+        except ConnectionError:
+            pass
+        finally:
             writer.close()
 
     server = await asyncio.start_server(serve, "127.0.0.1", 0)
@@ -46,6 +49,7 @@ async def raw_server(reply: bytes | None, *, close: bool = True) -> AsyncIterato
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+        await asyncio.sleep(0)  # the closed connections are let go in the next turn of the loop
 
 
 @contextlib.asynccontextmanager

@@ -235,9 +235,7 @@ async def test_only_its_own_models_are_served():
         assert unknown.value.code == "model_not_found"
 
 
-async def test_weak_models_are_briefer_and_sometimes_say_they_are_unsure(
-    client: openai.AsyncOpenAI, provider: FakeProvider
-):
+async def test_weak_models_are_briefer_and_sometimes_unsure(client: openai.AsyncOpenAI, provider: FakeProvider):
     provider.answer(delay_s=0, first_delay_s=0)
     prompts = [f"Tell me about the number {number}" for number in range(12)]
     weak = [(await ask(client, p, model="harbor-mini")).choices[0].message.content for p in prompts]

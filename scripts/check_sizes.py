@@ -16,7 +16,9 @@ FILE_LINES: Final = 300
 FUNCTION_LINES: Final = 50
 EXACT: Final = {"router_core/router.py": 120}
 """Files with a limit of their own."""
-EXCEPTIONS: Final[dict[str, str]] = {}
+EXCEPTIONS: Final = {
+    "router_core/policy.py": "one frozen value for each section of policy.yaml: fields with units and ranges, no logic",
+}
 """``path`` or ``path::function`` -> why it may be longer."""
 
 

@@ -124,7 +124,7 @@ class BreakerSection(Strict):
     credentials_open_s: Positive = opt(600.0, "s", "how long it stays open after 401, 402 or 403")
     forget_after_s: Positive = opt(600.0, "s", "good time after which the next opening is short again")
     provider_opens: bool = opt(default=True, unit="", meaning="open a provider whose deployments fail together")
-    last_resort: bool = opt(default=True, unit="", meaning="when all are open, probe the least bad one")
+    last_resort: bool = opt(default=False, unit="", meaning="when all are open, probe the least bad one")
 
 
 class HedgingSection(Strict):

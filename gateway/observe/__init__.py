@@ -1,0 +1,1 @@
+"""Statistics, metrics, logs, traces, anomalies: one frozen record per request feeds them all."""

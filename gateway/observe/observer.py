@@ -1,0 +1,171 @@
+"""The one sink of the gateway: what happened goes in here, and every reader's numbers come out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, Final, Protocol
+
+from gateway.clock import SYSTEM, Clock
+from gateway.observe import fold
+from gateway.observe.aggregates import Aggregates
+from gateway.observe.buckets import Window
+from gateway.observe.feed import Event, Feed
+from gateway.observe.stats import Query, Stats
+from gateway.observe.summary import ranking_of, summarise
+from router_core.outcome import AttemptOutcome, RequestOutcome, Reward
+from router_core.task import TaskType
+
+_PRUNE_EVERY_S: Final = 60.0
+
+REPORTS: Final = ("providers", "deployments", "tasks", "costs", "win-rates", "timeline")
+
+
+class Listener(Protocol):
+    """Something else that hears of every outcome: the log, traces, the detectors. Must not block or raise."""
+
+    def attempt(self, outcome: AttemptOutcome) -> None:
+        """Hear of one finished call."""
+        ...
+
+    def request(self, outcome: RequestOutcome, record: Mapping[str, Any]) -> None:
+        """Hear of one finished request."""
+        ...
+
+
+class Observer:
+    """Books outcomes, keeps the last decisions, and tells listeners. One per worker.
+
+    ``boot`` names this start of the gateway, the same in all of its workers: ``SECONDS`` or ``SECONDS.NAME``.
+    """
+
+    def __init__(
+        self,
+        *,
+        clock: Clock = SYSTEM,
+        boot: str = "",
+        listeners: Iterable[Listener] = (),
+        kept_decisions: int = 200,
+        on_error: Callable[[Exception], None] | None = None,
+    ) -> None:
+        """Begin empty; ``on_error`` hears of a listener that raised."""
+        self._clock = clock
+        self.sums = Aggregates(boot or str(int(clock.time())))
+        self.stats = Stats(self.sums, clock.time)
+        self.feed = Feed(kept_decisions)
+        self.listener_errors = 0
+        self._listeners = tuple(listeners)
+        self._on_error = on_error
+        self._providers: dict[str, str] = {}
+        self._pruned_at = clock.time()
+
+    def attempt(self, outcome: AttemptOutcome) -> None:
+        """Book one finished call for everybody's statistics."""
+        self._providers[outcome.deployment] = outcome.provider
+        self.sums.add(_labels(outcome, ""), outcome.at, fold.of_attempt(outcome))
+        for listener in self._listeners:
+            self._guard(listener.attempt, outcome)
+
+    def request(self, outcome: RequestOutcome, record: Mapping[str, Any]) -> None:
+        """Book one finished request: for everybody, for its key and for its tags; keep its record; tell watchers."""
+        ranking = ranking_of(record)
+        fields = fold.of_request(outcome, fold.baseline(ranking, outcome))
+        callers = fold.callers(outcome.attempts, outcome.served_by)
+        bill = fold.of_bill(outcome)
+        for scope in ("", outcome.key_id) if outcome.key_id else ("",):
+            self.sums.add((fold.REQUESTS, scope, str(outcome.task)), outcome.at, fields)
+            for tag in outcome.tags:
+                self.sums.add((fold.TAGS, scope, tag), outcome.at, bill)
+            self._book_callers(outcome, scope, callers)
+        if outcome.key_id:
+            for attempt in outcome.attempts:
+                self.sums.add(_labels(attempt, outcome.key_id), attempt.at, fold.of_attempt(attempt))
+            for scope in ("", outcome.key_id):
+                self.sums.add((fold.KEYS, scope, outcome.key_id), outcome.at, bill)
+        shown = summarise(outcome, record)
+        self.feed.keep(outcome.decision_id, shown)
+        if self.feed.watched:
+            self.feed.tell(Event("decision", shown))
+        for listener in self._listeners:
+            self._guard(listener.request, outcome, record)
+
+    def reward(self, reward: Reward) -> None:
+        """Book one judged answer for the quality shown in statistics."""
+        labels = (fold.ATTEMPTS, "", self._provider(reward.deployment), reward.deployment, str(reward.task))
+        self.sums.add(labels, reward.at, {"q": reward.weight, "qv": reward.weight * reward.value})
+
+    def head_to_head(
+        self, winner: str, loser: str, task: TaskType, *, draw: bool = False, at: float | None = None
+    ) -> None:
+        """Book one comparison of two answers to the same prompt; of a draw the order means nothing."""
+        when = self._clock.time() if at is None else at
+        for deployment, field in ((winner, "dr" if draw else "w"), (loser, "dr" if draw else "l")):
+            self.sums.add((fold.ATTEMPTS, "", self._provider(deployment), deployment, str(task)), when, {field: 1.0})
+        first, second = sorted((winner, loser)) if draw else (winner, loser)
+        self.sums.add((fold.PAIRS, "", first, second), when, {"dr" if draw else "n": 1.0})
+
+    def collect(self) -> dict[str, dict[str, float]]:
+        """Return what was booked since the last call, for the store: series name -> field -> increment."""
+        now = self._clock.time()
+        if now - self._pruned_at >= _PRUNE_EVERY_S or now < self._pruned_at:
+            self._pruned_at = now
+            self.sums.prune(now)
+        return self.sums.collect()
+
+    def apply(self, sums: Mapping[str, Mapping[str, float]]) -> None:
+        """Take over the store's totals of changed series."""
+        self.sums.apply(sums)
+
+    @property
+    def windows(self) -> tuple[str, ...]:
+        """The names of the windows a report may cover."""
+        return tuple(window.value for window in Window)
+
+    def report(
+        self,
+        name: str,
+        *,
+        window: str = "hour",
+        scope: str = "",
+        task: str | None = None,
+        provider: str | None = None,
+    ) -> dict[str, Any]:
+        """Answer one of ``REPORTS`` as plain JSON. Raises KeyError for another name, ValueError for another window."""
+        query = Query(Window(window), scope, task, provider)
+        read = {
+            "providers": self.stats.providers,
+            "deployments": self.stats.deployments,
+            "tasks": self.stats.tasks,
+            "costs": self.stats.costs,
+            "win-rates": self.stats.win_rates,
+            "timeline": self.stats.timeline,
+        }[name]
+        begins, ends = self.stats.covers(query)
+        answer: dict[str, Any] = {"object": "list", "window": window, "from": begins, "to": ends}
+        if name == "costs":
+            answer["savings"] = self.stats.savings(query)
+        if name == "win-rates" and not scope:
+            answer["pairs"] = self.stats.pairs(query)
+        if name == "providers":
+            answer["summary"] = self.stats.summary(query)
+        answer["data"] = read(query)
+        return answer
+
+    def _book_callers(self, outcome: RequestOutcome, scope: str, callers: Mapping[str, dict[str, float]]) -> None:
+        for deployment, fields in callers.items():
+            labels = (fold.ATTEMPTS, scope, self._provider(deployment), deployment, str(outcome.task))
+            self.sums.add(labels, outcome.at, fields)
+
+    def _provider(self, deployment: str) -> str:
+        return self._providers.get(deployment) or deployment.partition("/")[0]
+
+    def _guard(self, call: Callable[..., None], *arguments: Any) -> None:
+        try:
+            call(*arguments)
+        except Exception as exc:  # noqa: BLE001 - watching must never fail what is watched
+            self.listener_errors += 1
+            if self._on_error is not None:
+                self._on_error(exc)
+
+
+def _labels(outcome: AttemptOutcome, scope: str) -> tuple[str, ...]:
+    return (fold.ATTEMPTS, scope, outcome.provider, outcome.deployment, str(outcome.task))

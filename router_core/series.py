@@ -150,6 +150,14 @@ class Recent:
         rolled = self.at(bucket)
         return Recent(bucket, _add(rolled.current, sums), rolled.previous)
 
+    def with_half(self, bucket: int, sums: tuple[float, float, float, float]) -> Recent:
+        """Return the window with one half replaced by totals; a half that is too old changes nothing."""
+        if bucket < self.bucket - 1:
+            return self
+        if bucket == self.bucket - 1:
+            return Recent(self.bucket, self.current, sums)
+        return Recent(bucket, sums, self.at(bucket).previous)
+
     def at(self, bucket: int) -> Recent:
         """Return the window as seen from a later half: what is too old is gone."""
         if bucket <= self.bucket:

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import dataclasses
 import logging
 import uuid
 from collections import deque
@@ -62,8 +63,8 @@ class Exchanger:
     """Pushes and pulls in the background; ``collect`` and ``apply`` are called on the event loop and must not block.
 
     ``collect()`` returns what is new since it was last called (its id does not matter), or None. ``apply(pull)`` takes
-    whole totals of the changed series, this worker's own delivered part included: for each of them the receiver keeps
-    the total plus what it has gathered since the last ``collect``.
+    whole totals of the changed series, everything this worker ever returned from ``collect`` included: for each of them
+    the receiver keeps the total plus what it has gathered since the last ``collect``.
     """
 
     def __init__(
@@ -168,10 +169,20 @@ class Exchanger:
         self._seen_marks.update(pull.marks)
         self.counters.pulled += 1
         try:
-            self._apply(pull)
+            self._apply(self._with_gathered(pull))
         except Exception:  # noqa: BLE001 - a broken learner must not keep others from hearing what this worker learned
             self.counters.learner_errors += 1
             _log.exception("state exchange: applying")
+
+    def _with_gathered(self, pull: Pull) -> Pull:
+        """Return the pull with what was collected here and not delivered yet: the totals do not hold it."""
+        waiting = self._gathered
+        mine = {key: waiting.sums[key] for key in pull.sums if key in waiting.sums}
+        if not mine:
+            return pull
+        sums = {key: dict(fields) for key, fields in pull.sums.items()}
+        add_sums(sums, mine)
+        return dataclasses.replace(pull, sums=sums)
 
     def _gather(self) -> None:
         try:

@@ -1,0 +1,74 @@
+"""What a fast JSON parser lets through and we do not: nesting bombs and duplicate keys.
+
+A duplicate key is seen by counting: outside of strings, a quote followed by a colon ends a key, so the number of
+unescaped ``":`` in the bytes is the number of keys written. When it differs from the number of keys in the tree (or
+white space stands before a colon) an exact, slower parse decides.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any, Final
+
+from gateway.http.errors import invalid
+
+_MOST_DIGITS: Final = 400
+
+
+def check_tree(raw: bytes, body: dict[str, Any], depth: int) -> None:
+    """Refuse a tree deeper than ``depth`` and one whose objects repeat a key."""
+    written = raw.count(b'":') - raw.count(b'\\":')
+    keys = _count_keys(body, depth)
+    if keys != written:
+        _check_exactly(raw)
+
+
+def _count_keys(body: dict[str, Any], depth: int) -> int:
+    keys = 0
+    level: list[Any] = [body]
+    for _ in range(depth):
+        below: list[Any] = []
+        for node in level:
+            if type(node) is dict:
+                keys += len(node)
+                below += [value for value in node.values() if type(value) is dict or type(value) is list]
+            else:
+                below += [value for value in node if type(value) is dict or type(value) is list]
+        if not below:
+            return keys
+        level = below
+    msg = f"the request body is nested deeper than {depth} levels"
+    raise invalid(msg, code="invalid_json")
+
+
+def _check_exactly(raw: bytes) -> None:
+    try:
+        json.loads(raw, object_pairs_hook=_unique, parse_int=_short)
+    except _DuplicateKey as exc:
+        msg = f"the request body repeats the key {exc.args[0]!r}"
+        raise invalid(msg, code="invalid_json") from exc
+    except (ValueError, RecursionError) as exc:
+        msg = "the request body is not valid JSON"
+        raise invalid(msg, code="invalid_json") from exc
+
+
+class _DuplicateKey(Exception):
+    pass
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        seen: set[str] = set()
+        for name, _ in pairs:
+            if name in seen:
+                raise _DuplicateKey("".join(char for char in name[:64] if char.isprintable()))
+            seen.add(name)
+    return found
+
+
+def _short(digits: str) -> int:
+    if len(digits) > _MOST_DIGITS:
+        msg = "number too long"
+        raise ValueError(msg)
+    return int(digits)

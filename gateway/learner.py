@@ -1,0 +1,194 @@
+"""The worker's memory: holds the snapshot every decision reads, folds what happened, exchanges it with other workers.
+
+Folding is synchronous and takes microseconds; the request path never waits for anybody. ``collect`` and ``apply`` are
+called by the exchange task: what this worker added since the last collect stays on top of the totals that come in.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
+from typing import Final
+
+from router_core import breaker
+from router_core.breaker import Circuit
+from router_core.deployment import Deployment
+from router_core.outcome import AttemptOutcome, Reward
+from router_core.policy import Policy
+from router_core.quality import KEY as QUALITY_KEY
+from router_core.quality import QualityState
+from router_core.registry import Registry
+from router_core.series import EMPTY_RECENT, Increment, Series
+from router_core.snapshot import EMPTY_STATE, DeploymentState, Snapshot, fold, half_window, increments
+
+_RECENT: Final = ("n", "ok", "s", "usd")
+
+
+class Learner:
+    """Owns the snapshot of one worker. ``steady`` is the clock of circuits: wall-clock seconds that never jump."""
+
+    def __init__(self, steady: Callable[[], float], rng: random.Random | None = None) -> None:
+        """Begin knowing nothing."""
+        self.snapshot = Snapshot.empty()
+        self.steady = steady
+        self.on_circuit: Callable[[str, Circuit], None] = _ignore
+        self._rng = rng or random.Random()  # noqa: S311 - jitter, not secrets
+        self._pending: list[Increment] = []
+        self._pending_quality: dict[str, dict[str, float]] = {}
+
+    def attempt(self, outcome: AttemptOutcome, registry: Registry, policy: Policy) -> None:
+        """Fold one finished call: series, recent window, circuit."""
+        peers = [deployment.id for deployment in registry.of_provider(outcome.provider)]
+        before = self.snapshot
+        self._pending.extend(increments(outcome, policy))
+        self.snapshot = fold(before, outcome, policy, now=self.steady(), jitter=self._rng.random(), peers=peers)
+        self._announce(before, [outcome.deployment, *peers] if outcome.failure else [outcome.deployment])
+
+    def reward(self, reward: Reward, policy: Policy) -> None:
+        """Fold one judged answer: quality, learned weight."""
+        self._pending.extend(increments(reward, policy))
+        before = self.snapshot.quality
+        self.snapshot = fold(self.snapshot, reward, policy)
+        after = self.snapshot.quality
+        if after is not before:
+            for key, sums in after.sums.items():
+                old = before.sums.get(key)
+                if sums is not old:
+                    into = self._pending_quality.setdefault(key, {})
+                    for name, value in sums.items():
+                        into[name] = into.get(name, 0.0) + value - (old or {}).get(name, 0.0)
+
+    def grant(self, deployment: Deployment, policy: Policy, *, force: bool = False) -> tuple[bool, int | None]:
+        """Take the permit for a call: (allowed, lease). A half-open circuit gives leases, a closed one needs none."""
+        circuit = self.snapshot.circuit(deployment.id)
+        if circuit is breaker.CLOSED:
+            return True, None
+        now = self.steady()
+        if not force and not breaker.admits(circuit, now, policy.breaker).admitted:
+            return False, None
+        moved, lease = breaker.grant(circuit, now, policy.breaker, force=force)
+        self._set(deployment.id, moved)
+        return True, lease
+
+    def release(self, deployment: str, lease: int | None) -> None:
+        """Give a permit back without a verdict."""
+        if lease is not None:
+            self._set(deployment, breaker.release(self.snapshot.circuit(deployment), lease))
+
+    def reset(self, deployment: str) -> Circuit:
+        """Close a circuit by hand."""
+        self._set(deployment, breaker.reset(self.snapshot.circuit(deployment), self.steady()))
+        return self.snapshot.circuit(deployment)
+
+    def join(self, deployment: str, theirs: Circuit) -> None:
+        """Take over another worker's circuit when it is newer; nothing is announced again."""
+        mine = self.snapshot.circuit(deployment)
+        self.snapshot = self.snapshot.with_circuit(deployment, breaker.join(mine, theirs))
+
+    def calibrate(self, quality: QualityState) -> None:
+        """Put a calibrated quality state underneath; what was learned online stays on top."""
+        self.snapshot = replace(self.snapshot, quality=quality.absorb(self.snapshot.quality.sums))
+
+    def collect(self, policy: Policy) -> tuple[dict[str, dict[str, float]], dict[str, float]]:
+        """Return what was added since the last call, ready for a store: (sums, latest observation per row)."""
+        pending, self._pending = self._pending, []
+        sums, self._pending_quality = self._pending_quality, {}
+        maxima: dict[str, float] = {}
+        for item in pending:
+            _flatten(item, sums, maxima, policy)
+        return sums, maxima
+
+    def apply(self, totals: Mapping[str, Mapping[str, float]], maxima: Mapping[str, float], policy: Policy) -> None:
+        """Take whole totals of changed series; what is still pending here is added on top."""
+        states = dict(self.snapshot.states)
+        near: dict[str, Mapping[str, float]] = {}
+        for key, sums in totals.items():
+            kind, _, rest = key.partition("|")
+            try:
+                if kind == "row":
+                    deployment, task = rest.rsplit("|", 1)
+                    _put_row(states, deployment, task, sums, maxima.get(key, 0.0))
+                elif kind == "now":
+                    deployment, task, bucket = rest.rsplit("|", 2)
+                    _put_window(states, deployment, task, int(bucket), sums)
+                elif kind == QUALITY_KEY:
+                    near[key] = sums
+            except ValueError:
+                continue  # a key of another version: not ours to read
+        quality = self.snapshot.quality
+        if near:
+            own = {key: sums for key, sums in self._pending_quality.items() if key in near}
+            quality = replace(quality, sums={**quality.sums, **near}, _cache={}).absorb(own)
+        self.snapshot = replace(self.snapshot, states=states, quality=quality, version=self.snapshot.version + 1)
+        self._put_back(totals, policy)
+
+    def _put_back(self, totals: Mapping[str, Mapping[str, float]], policy: Policy) -> None:
+        """Add what is pending to the rows and windows that totals have just replaced."""
+        again: list[Increment] = []
+        for item in self._pending:
+            row, window = _row_key(item), _window_key(item, policy)
+            if row in totals:
+                again.append(item if window in totals else replace(item, recent=None))
+            elif window in totals:
+                again.append(replace(item, fields={}, duration_bin=None, first_bin=None))
+        if again:
+            self.snapshot = self.snapshot.plus(again, policy)
+
+    def _set(self, deployment: str, circuit: Circuit) -> None:
+        before = self.snapshot
+        self.snapshot = before.with_circuit(deployment, circuit)
+        self._announce(before, [deployment])
+
+    def _announce(self, before: Snapshot, deployments: Iterable[str]) -> None:
+        for deployment in deployments:
+            circuit = self.snapshot.circuit(deployment)
+            if circuit.epoch != before.circuit(deployment).epoch:
+                self.on_circuit(deployment, circuit)
+
+
+def _ignore(deployment: str, circuit: Circuit) -> None:
+    """Nobody listens yet."""
+    del deployment, circuit
+
+
+def _row_key(item: Increment) -> str:
+    return f"row|{item.deployment}|{item.task}"
+
+
+def _window_key(item: Increment, policy: Policy) -> str:
+    return f"now|{item.deployment}|{item.task}|{half_window(item.at, policy)}"
+
+
+def _flatten(item: Increment, sums: dict[str, dict[str, float]], maxima: dict[str, float], policy: Policy) -> None:
+    key = _row_key(item)
+    row = sums.setdefault(key, {})
+    for name, value in item.fields.items():
+        row[name] = row.get(name, 0.0) + item.weight * value
+    for letter, index in (("d", item.duration_bin), ("t", item.first_bin)):
+        if index is not None:
+            row[f"{letter}{index}"] = row.get(f"{letter}{index}", 0.0) + item.weight
+    maxima[key] = max(maxima.get(key, 0.0), item.at)
+    if item.recent is not None:
+        window = sums.setdefault(_window_key(item, policy), {})
+        for name, value in zip(_RECENT, item.recent, strict=True):
+            window[name] = window.get(name, 0.0) + value
+
+
+def _put_row(
+    states: dict[str, DeploymentState], deployment: str, task: str, sums: Mapping[str, float], last_at: float
+) -> None:
+    state = states.get(deployment, EMPTY_STATE)
+    known = state.tasks.get(task)
+    series = Series.from_fields(sums, max(last_at, known.last_at if known is not None else 0.0))
+    states[deployment] = DeploymentState({**state.tasks, task: series}, state.recent, state.circuit)
+
+
+def _put_window(
+    states: dict[str, DeploymentState], deployment: str, task: str, bucket: int, sums: Mapping[str, float]
+) -> None:
+    state = states.get(deployment, EMPTY_STATE)
+    window = state.recent.get(task, EMPTY_RECENT)
+    values = (sums.get("n", 0.0), sums.get("ok", 0.0), sums.get("s", 0.0), sums.get("usd", 0.0))
+    moved = window.with_half(bucket, values)
+    states[deployment] = DeploymentState(state.tasks, {**state.recent, task: moved}, state.circuit)

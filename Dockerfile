@@ -25,6 +25,7 @@ WORKDIR /app
 COPY router_core ./router_core
 COPY gateway ./gateway
 COPY config ./config
+COPY LICENSE ./
 COPY scripts/with-keys /usr/local/bin/with-keys
 RUN printf '#!/bin/sh\nexec with-keys /opt/venv/bin/python -m gateway.cli "$@"\n' > /usr/local/bin/moe-gateway \
  && chmod 0755 /usr/local/bin/moe-gateway \

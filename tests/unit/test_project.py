@@ -239,7 +239,9 @@ def test_on_loopback_no_keys_are_made(tmp_path: Path):
 
 def test_beyond_loopback_three_keys_are_made_printed_once_and_kept(tmp_path: Path):
     def keys(**environment: str) -> tuple[dict[str, str], str]:
-        result = run(ROOT / "scripts/with-keys", "env", cwd=tmp_path, HOST="0.0.0.0", MOE_PYTHON=sys.executable, **environment)
+        result = run(
+            ROOT / "scripts/with-keys", "env", cwd=tmp_path, HOST="0.0.0.0", MOE_PYTHON=sys.executable, **environment
+        )
         assert result.returncode == 0, result.stderr
         pairs = (line.partition("=") for line in result.stdout.splitlines())
         return {name: value for name, _, value in pairs if name.startswith("MOE_")}, result.stderr
@@ -254,8 +256,11 @@ def test_beyond_loopback_three_keys_are_made_printed_once_and_kept(tmp_path: Pat
     assert again == made
     assert said == ""
 
-    given, _ = keys(MOE_API_KEYS="mine")
-    assert given == {**made, "MOE_API_KEYS": "mine"}
+    given, _ = keys(MOE_API_KEYS="mine", MOE_ADMIN_KEYS_FILE="admins")
+    del made["MOE_ADMIN_KEYS"]
+    assert given == {**made, "MOE_API_KEYS": "mine", "MOE_ADMIN_KEYS_FILE": "admins"}
+
+    assert keys(MOE_ALLOW_OPEN="1") == ({"MOE_ALLOW_OPEN": "1"}, "")
 
 
 def test_compose_and_the_scrape_config_fit_together():

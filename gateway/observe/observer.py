@@ -8,16 +8,18 @@ from typing import Any, Final, Protocol
 from gateway.clock import SYSTEM, Clock
 from gateway.observe import fold
 from gateway.observe.aggregates import Aggregates
+from gateway.observe.anomalies import Anomaly, Watch
 from gateway.observe.buckets import Window
 from gateway.observe.feed import Event, Feed
 from gateway.observe.stats import Query, Stats
 from gateway.observe.summary import ranking_of, summarise
+from gateway.observe.views import Row
 from router_core.outcome import AttemptOutcome, RequestOutcome, Reward
 from router_core.task import TaskType
 
 _PRUNE_EVERY_S: Final = 60.0
 
-REPORTS: Final = ("providers", "deployments", "tasks", "costs", "win-rates", "timeline")
+REPORTS: Final = ("providers", "deployments", "tasks", "costs", "win-rates", "anomalies", "timeline")
 
 
 class Listener(Protocol):
@@ -45,15 +47,18 @@ class Observer:
         boot: str = "",
         listeners: Iterable[Listener] = (),
         kept_decisions: int = 200,
+        alert: Callable[[str, Mapping[str, Any]], None] | None = None,
         on_error: Callable[[Exception], None] | None = None,
     ) -> None:
-        """Begin empty; ``on_error`` hears of a listener that raised."""
+        """Begin empty. ``alert`` hears of anomalies (``Webhook.tell``), ``on_error`` of listeners that raised."""
         self._clock = clock
         self.sums = Aggregates(boot or str(int(clock.time())))
         self.stats = Stats(self.sums, clock.time)
         self.feed = Feed(kept_decisions)
         self.listener_errors = 0
-        self._listeners = tuple(listeners)
+        self.watch = Watch(self._anomaly)
+        self._listeners = (self.watch, *listeners)
+        self._alert = alert
         self._on_error = on_error
         self._providers: dict[str, str] = {}
         self._pruned_at = clock.time()
@@ -131,14 +136,17 @@ class Observer:
     ) -> dict[str, Any]:
         """Answer one of ``REPORTS`` as plain JSON. Raises KeyError for another name, ValueError for another window."""
         query = Query(Window(window), scope, task, provider)
-        read = {
+        read: Mapping[str, Callable[[Query], list[Row]]] = {
             "providers": self.stats.providers,
             "deployments": self.stats.deployments,
             "tasks": self.stats.tasks,
             "costs": self.stats.costs,
             "win-rates": self.stats.win_rates,
+            "anomalies": self._anomalies,
             "timeline": self.stats.timeline,
-        }[name]
+        }
+        if name not in read:
+            raise KeyError(name)
         begins, ends = self.stats.covers(query)
         answer: dict[str, Any] = {"object": "list", "window": window, "from": begins, "to": ends}
         if name == "costs":
@@ -147,8 +155,21 @@ class Observer:
             answer["pairs"] = self.stats.pairs(query)
         if name == "providers":
             answer["summary"] = self.stats.summary(query)
-        answer["data"] = read(query)
+        answer["data"] = read[name](query)
         return answer
+
+    def _anomalies(self, query: Query) -> list[Row]:
+        """Anomalies are the operator's: one key's traffic says nothing of them."""
+        if query.scope:
+            return []
+        rows = self.watch.rows(self.stats.covers(query)[0])
+        return [row for row in rows if query.task in {None, row["task"]} and query.provider in {None, row["provider"]}]
+
+    def _anomaly(self, anomaly: Anomaly) -> None:
+        row = anomaly.row()
+        self.feed.tell(Event("anomaly", row))
+        if self._alert is not None:
+            self._alert("anomaly", row)
 
     def _book_callers(self, outcome: RequestOutcome, scope: str, callers: Mapping[str, dict[str, float]]) -> None:
         for deployment, fields in callers.items():

@@ -66,8 +66,6 @@ def test_breakers_stand_beside_providers_and_deployments(client: TestClient):
 @pytest.mark.parametrize("report", stats.REPORTS)
 @pytest.mark.parametrize("window", stats.WINDOWS)
 def test_every_report_answers_in_every_window_and_format(client: TestClient, report: str, window: str):
-    if report == "anomalies":
-        pytest.skip("covered with the detectors")
     found = get(client, f"/v1/stats/{report}?window={window}")
     assert found["object"] == "list"
     assert found["window"] == window

@@ -298,3 +298,23 @@ def test_a_skip_fails_where_everything_can_be_installed(tmp_path: Path):
     strict = run(*command, cwd=tmp_path, CI="true")
     assert strict.returncode == 1
     assert "1 failed, 1 xfailed" in strict.stdout
+
+
+@pytest.mark.parametrize(("check", "test", "code"), [(0, 0, 0), (1, 0, 2), (0, 1, 2), (1, 1, 2)])
+def test_the_ci_run_keeps_the_exit_code_and_ends_with_the_closing_line(
+    tmp_path: Path, check: int, test: int, code: int
+):
+    (tmp_path / ".ci").mkdir()
+    shutil.copy(ROOT / ".ci/run", tmp_path / ".ci/run")
+    closing = "==== 3 passed, 1 skipped in 73.44s (0:01:13) ===="
+    (tmp_path / "Makefile").write_text(
+        f"check:\n\t@exit {check}\ntest:\n\t@test $$CI = true\n\t@echo '{closing}'; echo after; exit {test}\n"
+    )
+    result = run("bash", ".ci/run", cwd=tmp_path, CI="")
+    assert result.returncode == code
+    assert result.stdout.splitlines()[-1] == closing
+
+
+def test_make_help_names_every_verb():
+    said = run("make", "help").stdout
+    assert all(f"make {verb} " in said for verb in ("setup", "check", "test", "bench", "run"))

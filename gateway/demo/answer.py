@@ -66,10 +66,11 @@ class Answer:
 class AnswerSettings:
     """What ``POST /_control/answer`` fixes; None leaves a thing as the model would do it.
 
-    ``delay_s`` is the pause between content events and ``first_delay_s`` the one before the first, in seconds;
-    ``chunks`` is the number of content events the text is dealt into; ``usage`` has the keys input, output, cached,
-    cache_write, reasoning (tokens); ``raw_chunks`` are sent as they are instead of the stream (or joined, as the
-    body); ``bench`` precomputes the answer once and leaves out everything that depends on the request.
+    ``{prompt}`` in ``text`` stands for what the user said last. ``delay_s`` is the pause between content events and
+    ``first_delay_s`` the one before the first, in seconds; ``chunks`` is the number of content events the text is dealt
+    into; ``usage`` has the keys input, output, cached, cache_write, reasoning (tokens); ``raw_chunks`` are sent as they
+    are instead of the stream (or joined, as the body); ``bench`` precomputes the answer once and leaves out everything
+    that depends on the request.
     """
 
     text: str | None = None

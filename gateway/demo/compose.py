@@ -54,7 +54,10 @@ def _choice(ask: Ask, profile: Profile, settings: AnswerSettings, digest: bytes,
     calls = _tool_calls(ask, settings, digest, index)
     if calls:
         return Choice(tool_calls=calls, reasoning=thoughts, finish=settings.finish or "tool_calls")
-    text = settings.text if settings.text is not None else _text(ask, profile, digest, index)
+    if settings.text is not None:
+        text = settings.text.replace("{prompt}", ask.prompt)
+    else:
+        text = _text(ask, profile, digest, index)
     if ask.prefill and text.startswith(ask.prefill):
         text = text[len(ask.prefill) :]
     text, finish, found = _limit(text, ask, len(thoughts))

@@ -265,6 +265,12 @@ async def test_a_fixed_answer_is_given_word_for_word(client: openai.AsyncOpenAI,
     assert [d.content for d in deltas if d.content] == ["one two", " three four", " five six"]
 
 
+async def test_a_fixed_answer_may_quote_the_prompt(client: openai.AsyncOpenAI, provider: FakeProvider):
+    provider.answer("You said {prompt}.")
+    assert (await ask(client, "one")).choices[0].message.content == "You said one."
+    assert (await ask(client, "two")).choices[0].message.content == "You said two."
+
+
 async def test_fixed_tool_calls_and_raw_chunks(client: openai.AsyncOpenAI, provider: FakeProvider):
     provider.answer(tool_calls=[{"id": "x1", "name": "f", "arguments": {"a": 1}}])
     (call,) = (await ask(client)).choices[0].message.tool_calls

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path as FilePath
 from typing import Any, Final
 
+from gateway.config.document import Document
 from gateway.config.explain import problems as shape_problems
 from gateway.config.filling import FactsOf, fill
 from gateway.config.interpolate import Key
@@ -21,7 +22,7 @@ from gateway.secrets import Secret
 from router_core.deployment import KeyState
 from router_core.errors import ConfigError
 from router_core.manifest import dead_references, expansions
-from router_core.mapping import build, convert, fingerprint, suggest
+from router_core.mapping import build, convert, fingerprint, spell, suggest
 from router_core.policy import Policy, Weights
 from router_core.registry import Registry
 
@@ -177,7 +178,16 @@ def _registry(models: Opened, mapping: Mapping[str, Any], policy: Policy) -> Reg
     try:
         return Registry.from_mapping(mapping, policy.policies)
     except ConfigError as exc:
-        raise ConfigInvalid([Located(models.document.file, 0, "", line) for line in str(exc).splitlines()]) from exc
+        raise ConfigInvalid(_placed(models.document, line) for line in str(exc).splitlines()) from exc
+
+
+def _placed(document: Document, complaint: str) -> Located:
+    """Give a complaint of the core, ``key: message``, the line of its key."""
+    lines = {spell(path): line for path, line in document.lines.items()}
+    key, _, message = complaint.partition(": ")
+    return (
+        Located(document.file, lines[key], key, message) if key in lines else Located(document.file, 0, "", complaint)
+    )
 
 
 def _compile_policy(opened: Opened) -> Policy:

@@ -71,10 +71,8 @@ async def run(seconds: float, rate: float, every_s: float, seed: int) -> tuple[s
             booked = await booked_by(session, gateway.origin)
             active = [await state(session, provider) for provider in providers]
             left_open = connections(gateway.pid) - started_fds
-        checks = judge(load.sent, upstream, booked, active, watch)
-        return report(load.sent, upstream, checks, seed, trouble.switched, left_open, watch), all(
-            ok for _, ok in checks
-        )
+        seen = Observed(load.sent, upstream, booked, active, watch, seed, trouble.switched, left_open)
+        return report(seen), all(held for _, held in judge(seen))
 
 
 def models(providers: Sequence[DemoProvider]) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from typing import Any
 import aiohttp
 
 from bench.chaos.load import TEMPLATE, Load
-from bench.chaos.report import judge, report
+from bench.chaos.report import Observed, judge, report
 from bench.chaos.trouble import Trouble
 from bench.chaos.watch import Watch, connections
 from gateway.demo.fleet import DemoProvider, spawn, stop_fleet

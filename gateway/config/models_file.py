@@ -13,7 +13,6 @@ from gateway.config.shape import (
     Count,
     Name,
     NotNegative,
-    Number,
     Positive,
     ProviderName,
     Share,
@@ -108,7 +107,7 @@ class QualityEntry(Strict):
     weight: Positive = opt(10.0, "observations", "how many observations the mean is worth")
 
 
-Quality = Annotated[QualityEntry, BeforeValidator(_as_mean, json_schema_input_type=QualityEntry | Number)]
+Quality = Annotated[QualityEntry, BeforeValidator(_as_mean, json_schema_input_type=QualityEntry | Share)]
 
 
 class ProviderEntry(Strict):

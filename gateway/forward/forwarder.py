@@ -4,16 +4,31 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterable
+from typing import Final
 
-from gateway.forward import relay
+from gateway.forward import acompletion, relay, translate
 from gateway.forward.failures import failed
+from gateway.forward.litellm_door import Door, is_open, open_door
+from gateway.forward.translate import Translator
 from gateway.forward.transport import Transport
-from gateway.forward.wires import lane_of
+from gateway.forward.warming import warm_up
+from gateway.forward.wire_anthropic import AnthropicTranslator
+from gateway.forward.wire_cohere import CohereTranslator
+from gateway.forward.wire_gemini import GeminiTranslator
+from gateway.forward.wire_openai_like import OpenAILikeTranslator
+from gateway.forward.wires import Shape, Wire, lane_of, wire_of
 from gateway.secrets import Secret
 from router_core.deployment import Lane, Provider
 from router_core.errors import ConfigError
 from router_core.outcome import FailureKind
 from router_core.ports import Answer, Call, Stream
+
+_MAKERS: Final[dict[Shape, Callable[[Door, Wire], Translator]]] = {
+    Shape.OPENAI: OpenAILikeTranslator,
+    Shape.ANTHROPIC: lambda door, _: AnthropicTranslator(door),
+    Shape.GEMINI: lambda door, wire: GeminiTranslator(door, vertex=wire.name == "vertex_ai"),
+    Shape.COHERE: lambda door, _: CohereTranslator(door),
+}
 
 
 def needs_litellm(provider: Provider) -> bool:
@@ -33,7 +48,9 @@ class HttpForwarder:
     ) -> None:
         self._secrets = secrets
         self._transport = Transport(trust_env=trust_env, ca_file=ca_file)
-        self._ready = asyncio.Event()
+        self._translators: dict[str, Translator] = {}
+        self._warm = False
+        self._called_litellm = False
 
     async def open(self) -> None:
         """Make the connection pool. Safe to call twice."""
@@ -42,11 +59,25 @@ class HttpForwarder:
     async def close(self) -> None:
         """Close every connection."""
         await self._transport.close()
+        if self._called_litellm:
+            await acompletion.close(await open_door())
 
     @property
     def litellm_ready(self) -> bool:
         """Whether litellm is imported and its first-call costs are paid."""
-        return self._ready.is_set()
+        return self._warm
+
+    async def warm(self, providers: Iterable[Provider] = ()) -> bool:
+        """Import litellm in a thread and translate one call for each wire of ``providers`` (all wires when empty).
+
+        Takes seconds, off the loop; returns True when done. Nothing is sent. Not needed when no provider
+        ``needs_litellm``; a translated call that comes earlier waits for the import alone.
+        """
+        door = await open_door()
+        wanted = [provider.wire for provider in providers if needs_litellm(provider)]
+        await asyncio.to_thread(warm_up, door, wanted, self._translator)
+        self._warm = True
+        return True
 
     async def send(self, call: Call) -> Answer | Stream:
         """Make one call. Raises ``AttemptFailed``. Cancelling closes the upstream socket at once."""
@@ -61,14 +92,25 @@ class HttpForwarder:
             raise failed(FailureKind.NOT_FOUND, str(exc), sent=False) from exc
 
     async def _lane(self, call: Call, key: str | None) -> Answer | Stream:
-        match lane_of(call.provider):
-            case Lane.RELAY:
-                return await relay.send(self._transport, call, key)
-            case _:
-                msg = f"wire {call.provider.wire!r} is not supported yet"
-                raise ConfigError(msg)
+        lane = lane_of(call.provider)
+        if lane is Lane.RELAY:
+            return await relay.send(self._transport, call, key)
+        door = await open_door()
+        if lane is Lane.TRANSLATE:
+            translator = self._translator(door, wire_of(call.provider.wire))
+            return await translate.send(self._transport, translator, call, key)
+        self._called_litellm = True
+        return await acompletion.send(door, call, key)
 
-    async def warm(self, providers: Iterable[Provider] = ()) -> bool:
-        """Import litellm in a thread and pay first-call costs; returns whether it is ready."""
-        del providers
-        return self.litellm_ready
+    def _translator(self, door: Door, wire: Wire) -> Translator:
+        found = self._translators.get(wire.name)
+        if found is None:
+            maker = _MAKERS.get(wire.shape)
+            if maker is None:
+                msg = f"wire {wire.name!r} has no translation; its lane is acompletion"
+                raise ConfigError(msg)
+            found = self._translators[wire.name] = maker(door, wire)
+        return found
+
+
+__all__ = ["HttpForwarder", "is_open", "needs_litellm"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
 from itertools import chain
-from typing import Protocol
+from typing import Final, Protocol
 
 import aiohttp
 import orjson
@@ -16,6 +16,9 @@ from gateway.forward.transport import Transport, abort
 from router_core.errors import AttemptFailed
 from router_core.outcome import FailureKind
 from router_core.ports import Event
+
+_READING: Final = (aiohttp.ClientError, OSError, ValueError, LookupError, AttributeError, TypeError)
+"""What can go wrong while reading: the connection, or a reader of a translated wire at its first missing key."""
 
 
 class Decoder(Protocol):
@@ -134,7 +137,7 @@ class OpenStream:
         except AttemptFailed:
             abort(self._response)
             raise
-        except (EventTooLarge, aiohttp.ClientError, OSError, ValueError) as exc:
+        except (EventTooLarge, *_READING) as exc:
             abort(self._response)
             if not self._done:  # else everything was said, and how the connection ended is nobody's concern
                 raise self._broken(exc) from exc

@@ -1,0 +1,110 @@
+"""The door to litellm: imported once, lazily, with its network habits turned off; what we take of it is listed here.
+
+Importing takes seconds and about 160 MB, so it happens in a thread before readiness, and never when every upstream
+speaks OpenAI's wire.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any, Final
+
+_QUIET: Final = {
+    "LITELLM_LOCAL_MODEL_COST_MAP": "True",  # no price list from the network
+    "LITELLM_MODE": "PRODUCTION",  # no .env file read
+    "LITELLM_LOCAL_ANTHROPIC_BETA_HEADERS": "True",  # no header list from the network
+}
+_lock: Final = threading.Lock()
+
+
+@dataclass(frozen=True, slots=True)
+class Door:
+    """What we use of litellm. Types are litellm's own and unknown to us: values are checked where they come out."""
+
+    litellm: Any
+    chat_config: Callable[[str, str], Any]
+    anthropic: Any
+    anthropic_parser: Callable[..., Any]
+    gemini: Any
+    vertex: Any
+    gemini_parser: Callable[..., Any]
+    gemini_body: Callable[..., Any]
+    model_response: Callable[..., Any]
+    unsupported: type[Exception]
+
+
+class Quiet:
+    """A logging object for litellm's translators: every method does nothing."""
+
+    def __init__(self) -> None:
+        self.model_call_details: dict[str, Any] = {}
+        self.optional_params: dict[str, Any] = {}
+
+    def __getattr__(self, name: str) -> Callable[..., None]:
+        """Return a method that does nothing, whatever its name."""
+        return _nothing
+
+
+def _nothing(*_: Any, **__: Any) -> None:
+    return None
+
+
+def door() -> Door:
+    """Import litellm if need be and return what we use of it. Blocks for seconds the first time."""
+    with _lock:
+        return _open()
+
+
+async def open_door() -> Door:
+    """Return the door without blocking the loop: the import runs in a thread."""
+    if _open.cache_info().currsize:
+        return _open()
+    return await asyncio.to_thread(door)
+
+
+def is_open() -> bool:
+    """Say whether litellm is imported."""
+    return bool(_open.cache_info().currsize)
+
+
+@lru_cache(maxsize=1)
+def _open() -> Door:
+    os.environ.update(_QUIET)
+    # Imported here and nowhere else, so that a gateway of relayed providers never pays for it.
+    import litellm
+    from litellm.llms.anthropic.chat.handler import ModelResponseIterator as AnthropicParser
+    from litellm.llms.vertex_ai.gemini.transformation import transform_request_body
+    from litellm.llms.vertex_ai.gemini.vertex_and_google_ai_studio_gemini import (
+        ModelResponseIterator as GeminiParser,
+    )
+    from litellm.types.utils import LlmProviders, ModelResponse
+    from litellm.utils import ProviderConfigManager
+
+    litellm.suppress_debug_info = True
+    litellm.telemetry = False
+    litellm.drop_params = False
+    litellm.modify_params = False
+    for name in ("LiteLLM", "LiteLLM Router", "LiteLLM Proxy"):
+        logging.getLogger(name).setLevel(logging.CRITICAL)  # its lines quote prompts; what matters comes as exceptions
+
+    def chat_config(provider: str, model: str) -> Any:
+        return ProviderConfigManager.get_provider_chat_config(model=model, provider=LlmProviders(provider))
+
+    return Door(
+        litellm=litellm,
+        chat_config=chat_config,
+        anthropic=litellm.AnthropicConfig(),
+        anthropic_parser=AnthropicParser,
+        gemini=litellm.GoogleAIStudioGeminiConfig(),
+        vertex=litellm.VertexGeminiConfig(),
+        gemini_parser=GeminiParser,
+        gemini_body=transform_request_body,
+        model_response=ModelResponse,
+        unsupported=litellm.UnsupportedParamsError,
+    )

@@ -68,6 +68,8 @@ _BASE: Final = frozenset({Capability.STREAMING, Capability.JSON_OBJECT})
 _WHOLE: Final = _BASE | {Capability.N, Capability.LOGPROBS}
 _WIRES: Final[Mapping[str, frozenset[Capability]]] = {
     "openai": _WHOLE,
+    "custom_openai": _WHOLE,
+    "openai_like": _WHOLE,
     "azure": _WHOLE,
     "hosted_vllm": _WHOLE,
     "lm_studio": _BASE,
@@ -76,6 +78,7 @@ _WIRES: Final[Mapping[str, frozenset[Capability]]] = {
     "fireworks_ai": _WHOLE,
     "xai": _BASE | {Capability.N},
     "mistral": _BASE | {Capability.N},
+    "codestral": _BASE | {Capability.N},
     "deepseek": _BASE | {Capability.LOGPROBS},
 }
 

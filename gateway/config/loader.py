@@ -66,19 +66,21 @@ def load(
     *,
     overlay: Mapping[str, Any] | None = None,
     wires: Collection[str] | None = None,
+    addresses: Mapping[str, str | None] | None = None,
 ) -> LoadedConfig:
     """Load a directory; raises ConfigInvalid listing everything that is wrong with file, line and key.
 
     ``facts`` fills what deployments leave out. ``overlay`` (in the shape of ``Registry.from_mapping``) is added:
-    built-in demo deployments come this way. ``wires`` are the known wires (None: any is taken). A missing
-    ``policy.yaml`` means the defaults.
+    built-in demo deployments come this way. ``wires`` are the known wires (None: any is taken); ``addresses`` maps a
+    wire to its vendor's address, None for one that needs a ``base_url``. A missing ``policy.yaml`` means the defaults.
     """
     found: list[Located] = []
     models = open_file(directory / MODELS, env, found)
     policy = open_file(directory / POLICY, env, found, optional=True)
     if models is None or policy is None:
         raise ConfigInvalid(found)
-    _check(models, policy, wires)
+    _check(models, policy)
+    _check_wires(models, wires, addresses or {})
     filled = fill(models, facts)
     if found := models.document.problems + policy.document.problems:
         raise ConfigInvalid(found)
@@ -94,7 +96,7 @@ def load(
     return LoadedConfig(registry, compiled, secrets, ConfigReport(files, no_key, filled, tuple(warnings)))
 
 
-def _check(models: Opened, policy: Opened, wires: Collection[str] | None) -> None:
+def _check(models: Opened, policy: Opened) -> None:
     """Note what is wrong in either file, and between them."""
     models.complain(shape_problems(ModelsFile, models.values.data))
     policy.complain(shape_problems(PolicyFile, policy.values.data))
@@ -109,12 +111,6 @@ def _check(models: Opened, policy: Opened, wires: Collection[str] | None) -> Non
             models.document.complain(
                 ("routes", name, "policy"), f"no policy is named {wanted!r}{suggest(wanted, policies)}"
             )
-    for name, provider in entries(models.data.get("providers")).items():
-        wire = entries(provider).get("wire")
-        if wires is not None and isinstance(wire, str) and wire not in wires:
-            models.document.complain(
-                ("providers", name, "wire"), f"no wire is named {wire!r}{suggest(wire, sorted(wires))}"
-            )
     known = expansions((str(row.get("id")), str(row.get("provider")), str(row.get("model"))) for _, row in rows(models))
     for section, key in (("parallel", "judges"), ("shadow", "deployments")):
         names = entries(policy.data.get(section)).get(key)
@@ -122,6 +118,19 @@ def _check(models: Opened, policy: Opened, wires: Collection[str] | None) -> Non
             if name not in known:
                 message = f"no deployment is named {name!r}{suggest(str(name), known)}"
                 policy.document.complain((section, key, index), message)
+
+
+def _check_wires(models: Opened, wires: Collection[str] | None, addresses: Mapping[str, str | None]) -> None:
+    """Note providers on a wire nobody knows, and those that leave out an address their wire has not."""
+    placed = {str(row.get("provider")) for _, row in rows(models) if row.get("base_url")}
+    for name, provider in entries(models.data.get("providers")).items():
+        wire, path = entries(provider).get("wire"), ("providers", name)
+        if not isinstance(wire, str):
+            continue
+        if wires is not None and wire not in wires:
+            models.document.complain((*path, "wire"), f"no wire is named {wire!r}{suggest(wire, sorted(wires))}")
+        elif addresses.get(wire, wire) is None and not provider.get("base_url") and name not in placed:
+            models.document.complain((*path, "base_url"), f"is missing: wire {wire!r} has no address of its own")
 
 
 def _with_keys(models: Opened) -> tuple[dict[str, Any], dict[str, Secret], list[str]]:
@@ -201,7 +210,5 @@ def _compile_policy(opened: Opened) -> Policy:
             values["policies"] = {**Policy().policies, **own}
         policy = build(Policy, values)
     except ConfigError as exc:
-        key = str(exc).partition(":")[0]
-        opened.document.complain((key,), str(exc))
-        raise ConfigInvalid(opened.document.problems) from exc
+        raise ConfigInvalid([_placed(opened.document, str(exc))]) from exc
     return policy.replace(version=fingerprint(policy.replace(version="")))

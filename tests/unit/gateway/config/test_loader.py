@@ -5,7 +5,8 @@ from dataclasses import dataclass, field
 import pytest
 
 from router_core.deployment import Capability, KeyState, Lane
-from router_core.policy import Policy
+from router_core.errors import ConfigError
+from router_core.policy import ParallelPolicy, Policy
 from router_core.request import StreamRecovery
 from router_core.task import TaskType
 
@@ -222,3 +223,31 @@ def test_the_version_follows_registry_and_policy_and_not_the_value_of_a_key(load
     assert first == loaded(env={"ACME_KEY": "sk-second-key"}).version
     assert first != loaded(env={}).version
     assert first != loaded(policy="retry: {fallbacks: 1}", env={"ACME_KEY": "sk-first-key"}).version
+
+
+def test_a_wire_without_an_address_of_its_own_needs_a_base(complaints, loaded):
+    addresses = {"openai": "https://api.example/v1", "azure": None}
+    one = "providers: {acme: {wire: %s}}\ndeployments: [" + ROW % ("m1", "m1") + "]\n"
+    loaded(one % "openai", addresses=addresses)
+    loaded(one % "elsewhere", addresses=addresses)
+    loaded((one % "azure").replace("id: acme/m1", "id: acme/m1, base_url: 'https://x'"), addresses=addresses)
+    loaded(one.replace("%s}", "azure, base_url: 'https://x'}"), addresses=addresses)
+    assert complaints(one % "azure", addresses=addresses) == [
+        "models.yaml:1: providers.acme.base_url: is missing: wire 'azure' has no address of its own"
+    ]
+
+
+def test_a_wire_nobody_knows_is_refused(complaints):
+    assert complaints("providers: {acme: {wire: opnai}}\n", wires={"openai", "azure"}) == [
+        "models.yaml:1: providers.acme.wire: no wire is named 'opnai'; did you mean 'openai'?"
+    ]
+
+
+def test_what_only_the_policys_own_constructors_see_is_refused_at_its_section(complaints, monkeypatch):
+    def refuse(self: object) -> None:
+        message = "quorum must not exceed width"
+        raise ConfigError(message)
+
+    monkeypatch.setattr(ParallelPolicy, "__post_init__", refuse)
+    found = complaints(policy="retry: {}\nparallel: {width: 3}\n")
+    assert found == ["policy.yaml:2: parallel: quorum must not exceed width"]

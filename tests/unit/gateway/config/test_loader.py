@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import pytest
 
@@ -251,3 +253,16 @@ def test_what_only_the_policys_own_constructors_see_is_refused_at_its_section(co
     monkeypatch.setattr(ParallelPolicy, "__post_init__", refuse)
     found = complaints(policy="retry: {}\nparallel: {width: 3}\n")
     assert found == ["policy.yaml:2: parallel: quorum must not exceed width"]
+
+
+def test_the_examples_of_the_documentation_load(loaded, tmp_path):
+    page = (Path(__file__).parents[4] / "docs" / "configuration.md").read_text()
+    blocks = re.findall(r"```yaml\n(.*?)```", page, re.DOTALL)
+    assert len(blocks) == 2
+    (tmp_path / "azure").write_text("azure-key-for-the-example")
+    for block in blocks:
+        config = loaded(block.replace("/run/secrets/azure", str(tmp_path / "azure")), env={"ACME_KEY": "acme-key-1"})
+        assert config.report.warnings == ()
+        assert all(each.callable for each in config.registry.deployments.values())
+    weights = {each.id: each.weight for each in config.registry.resolve("shared").candidates}
+    assert weights == {"azure-eu/gpt-4.1#a": 3.0, "azure-eu/gpt-4.1#b": 1.0}

@@ -9,6 +9,7 @@ from typing import Final
 import numpy as np
 
 from router_core.classifier import ClassifierModel
+from router_core.lexical import Lexicon
 
 _NAME: Final = "classifier.npz"
 _PLACES: Final = (
@@ -43,6 +44,7 @@ def load_classifier(path: Path | None = None) -> ClassifierModel:
                 embedding_weights=arrays["embedding_weights"].astype(np.float32),
                 dense_weights=arrays["dense_weights"].astype(np.float32),
                 bias=arrays["bias"],
+                lexicon=Lexicon(_aliases(meta["words"]), _aliases(meta["stems"])),
                 system_weight=meta["system_weight"],
                 temperature=meta["temperature"],
                 abstain_below=meta["abstain_below"],
@@ -51,3 +53,7 @@ def load_classifier(path: Path | None = None) -> ClassifierModel:
         except KeyError as exc:
             msg = f"not a classifier weight file: {exc.args[0]} is missing"
             raise ValueError(msg) from exc
+
+
+def _aliases(raw: dict[str, list[str]]) -> dict[str, tuple[str, ...]]:
+    return {word: tuple(concepts) for word, concepts in raw.items()}

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from router_core.features import EMBEDDING_SIZE, FOLLOW_UP_CHARS, Features, Prompt
-from router_core.lexical import terms
+from router_core.lexical import Lexicon, concepts, terms, words
 from router_core.task import TaskProfile, TaskType
 
 if TYPE_CHECKING:
@@ -45,6 +45,7 @@ class ClassifierModel:
     embedding_weights: NDArray[np.float32]
     dense_weights: NDArray[np.float32]
     bias: NDArray[np.float32]
+    lexicon: Lexicon
     system_weight: float = 0.5
     temperature: float = 1.0
     abstain_below: float = 0.25
@@ -120,51 +121,47 @@ def _content_profile(prompt: Prompt, features: Features, model: ClassifierModel)
 
 
 def _content(prompt: Prompt, features: Features, model: ClassifierModel) -> tuple[NDArray[np.float32], list[int]]:
-    """Return each class's probability (0 for ``follow_up``) and the ids of the terms that spoke."""
-    ids = _ids(prompt.user, model)
-    logits = model.bias + features.dense @ model.dense_weights + _term_logits(ids, model)
+    """Return each class's probability (0 for ``follow_up``) and the rows of the terms that spoke."""
+    ids: list[int] = []
+    logits = model.bias + features.dense @ model.dense_weights + _text_logits(prompt.user, model, ids)
     if prompt.system:
-        system_ids = _ids(prompt.system, model)
-        logits = logits + model.system_weight * _term_logits(system_ids, model)
-        ids = ids + system_ids
+        logits = logits + model.system_weight * _text_logits(prompt.system, model, ids)
     if features.embedding is not None and not features.hashed:
         logits = logits + features.embedding @ model.embedding_weights
     probabilities = _softmax(logits / model.temperature)
     follow_up = model.classes.index(FOLLOW_UP)
     share = float(probabilities[follow_up])
     probabilities[follow_up] = 0.0
-    probabilities /= max(1e-9, 1.0 - share)
     if prompt.before and prompt.user_chars <= FOLLOW_UP_CHARS:
-        earlier_ids = _ids(prompt.before, model)
-        probabilities = (1.0 - share) * probabilities + share * _earlier(earlier_ids, features, model, follow_up)
-        ids = ids + earlier_ids
-    elif share > 0:  # nothing to follow: the doubt is nobody's
-        probabilities *= 1.0 - share
+        return probabilities + share * _earlier(prompt, features, model, ids), ids
+    # A long turn speaks for itself; without earlier turns there is nothing to follow and the doubt is nobody's.
+    if prompt.before:
+        probabilities /= max(1e-9, 1.0 - share)
+    else:
         probabilities[model.classes.index(TaskType.GENERAL)] += share
     return probabilities, ids
 
 
-def _earlier(
-    ids: list[int], features: Features, model: ClassifierModel, follow_up: int
-) -> NDArray[np.float32]:
-    logits = model.bias + _term_logits(ids, model)
+def _earlier(prompt: Prompt, features: Features, model: ClassifierModel, ids: list[int]) -> NDArray[np.float32]:
+    logits = model.bias + _text_logits(prompt.before, model, ids)
     if features.context_embedding is not None:
         logits = logits + features.context_embedding @ model.embedding_weights
-    logits[follow_up] = -np.inf
+    logits[model.classes.index(FOLLOW_UP)] = -np.inf
     return _softmax(logits / model.temperature)
 
 
-def _ids(text: str, model: ClassifierModel) -> list[int]:
+def _text_logits(text: str, model: ClassifierModel, ids: list[int]) -> NDArray[np.float32]:
+    """Sum what the text's terms and concepts say, each block over the root of its size; append their rows to ``ids``."""
+    found = words(text)
+    logits = np.zeros(len(model.classes), dtype=np.float32)
     known = model.vocabulary.get
-    return [i for i in map(known, terms(text)) if i is not None]
-
-
-def _term_logits(ids: list[int], model: ClassifierModel) -> NDArray[np.float32]:
-    if not ids:
-        return np.zeros(len(model.classes), dtype=np.float32)
-    total = model.term_weights[ids].sum(axis=0, dtype=np.int32)
-    scaled: NDArray[np.float32] = total * (model.term_scale * np.float32(1 / math.sqrt(len(ids))))
-    return scaled
+    for block in (terms(found), concepts(found, model.lexicon)):
+        rows = [i for i in map(known, block) if i is not None]
+        if rows:
+            total = model.term_weights[rows].sum(axis=0, dtype=np.int32)
+            logits += total * (model.term_scale * np.float32(1 / math.sqrt(len(block))))
+            ids.extend(rows)
+    return logits
 
 
 def _softmax(logits: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -1,19 +1,25 @@
-"""Terms and surface measures of a text: everything the classifier reads apart from the embedding.
+"""Terms, concepts and surface measures of a text: what the classifier reads apart from the embedding.
 
 All functions are linear in their argument, which callers cap; no expression backtracks.
 
 Terms of a text (a bounded list of short strings):
-- words, lower-cased; identifiers split at underscores; digits are one term, ``#``
-- stems: the first five letters of a longer word, which carries inflected languages
+- words, lower-cased; identifiers split at underscores; a number is one term, ``#``
+- stems: the first five letters of a longer word (two and three for Hangul), which carries inflected languages
 - pairs of neighbouring stems
 - scripts written without spaces: pairs and triples of neighbouring characters
 - the first and the last words again, marked ``^`` and ``$``: instructions open or close a prompt
+
+Concepts are what words of any language stand for ("check", "test", "plan"), by a ``Lexicon``. They are looked for where
+instructions stand, at the head and the tail: ``=check``, at the very start ``^=check``, at the very end ``$=check``,
+and pairs of those that stand together, ``=check=code``.
 """
 
 from __future__ import annotations
 
 import re
-from itertools import pairwise
+from collections.abc import Mapping
+from dataclasses import dataclass
+from itertools import combinations, pairwise
 from typing import Final
 
 MAX_WORDS: Final = 260
@@ -21,13 +27,32 @@ MAX_WORDS: Final = 260
 OPENING: Final = 7
 CLOSING: Final = 7
 STEM: Final = 5
+MAX_RUN: Final = 400
+"""Characters read of one run written without spaces."""
+HEAD_WORDS: Final = 36
+TAIL_WORDS: Final = 16
+NEAR: Final = 12
+"""Concepts are looked for in the first ``HEAD_WORDS`` and last ``TAIL_WORDS`` words; ``NEAR`` words are "the start"."""
+RUN_ENDS: Final = 40
+LONGEST_STEM: Final = 9
+
 _UNSPACED: Final = "\u0e00"
 """First character from which a run of letters is taken to be written without spaces (Thai, Han, kana)."""
 _HANGUL: Final = ("\uac00", "\ud7a3")
-MAX_RUN: Final = 400
-
-_WORD: Final = re.compile(r"[^\W\d_]+|\d+")
+_WORD: Final = re.compile(
+    r"\d+|[^\x00-@\[-`{-\xa9\xab-\xb4\xb6-\xb9\xbb-\xbf×÷\u02c2-\u02ff\u0589\u060c\u061b\u061f\u066a-\u066d\u06d4"
+    r"\u0964-\u096f\u2000-\u2bff\u3000-\u3004\u3007-\u3020\u30fb\ufe00-\ufe6f\uff00-\uff20\uff3b-\uff40\uff5b-\uff65"
+    r"\ud800-\udfff\ufff0-\uffff]+"
+)
 _CODE_MARKS: Final = ("{", "}", ";", "(", ")", "=", "<", ">", "[", "]", "_", "\n    ", "\n\t", "//", "::", "->")
+
+
+@dataclass(frozen=True, slots=True)
+class Lexicon:
+    """Words and word stems of many languages and the concepts they stand for (a word may stand for several)."""
+
+    words: Mapping[str, tuple[str, ...]]
+    stems: Mapping[str, tuple[str, ...]]
 
 
 def words(text: str) -> list[str]:
@@ -41,16 +66,20 @@ def words(text: str) -> list[str]:
     return found
 
 
-def terms(text: str) -> list[str]:
-    """Return the distinct terms of ``text`` in no particular order; see the module's list."""
+def terms(found: list[str]) -> list[str]:
+    """Return the distinct terms of a text's ``words`` in no particular order; see the module's list."""
     spaced: list[str] = []
     out: set[str] = set()
-    for word in words(text):
-        if word[0] >= _UNSPACED and not _HANGUL[0] <= word[0] <= _HANGUL[1]:
+    for word in found:
+        first = word[0]
+        if first < _UNSPACED:
+            spaced.append("#" if first <= "9" else word)
+        elif _HANGUL[0] <= first <= _HANGUL[1]:
+            spaced.append(word[:3])
+            out.add(word[:2] + "*")
+        else:
             _run(word[:MAX_RUN], out, first=not spaced)
             spaced.append("~")
-        else:
-            spaced.append("#" if word.isdecimal() else word)
     out.update(spaced)
     stems = [w[:STEM] for w in spaced]
     out.update([s + "*" for s in stems if len(s) == STEM])
@@ -61,13 +90,64 @@ def terms(text: str) -> list[str]:
 
 
 def _run(run: str, out: set[str], *, first: bool) -> None:
-    """Add the pairs and triples of a run written without spaces, and its opening ones marked."""
+    """Add the pairs and triples of a run written without spaces, and its opening and closing ones marked."""
     pairs = [a + b for a, b in pairwise(run)]
     out.update(pairs or [run])
     out.update([a + b[-1] for a, b in pairwise(pairs)])
     if first:
         out.update(["^" + p for p in pairs[:6]])
     out.update(["$" + p for p in pairs[-4:]])
+
+
+def concepts(found: list[str], lexicon: Lexicon) -> list[str]:
+    """Return the concept terms of a text's ``words``; see the module's list."""
+    if len(found) > HEAD_WORDS + TAIL_WORDS:
+        start, end = _spoken(found[:HEAD_WORDS], lexicon), _spoken(found[-TAIL_WORDS:], lexicon)
+    else:
+        start = _spoken(found, lexicon)
+        end = start[-NEAR:] if len(start) > NEAR else []
+    opening = {c for said in start[:NEAR] for c in said}
+    closing = {c for said in end[-NEAR:] for c in said}
+    out = {"=" + c for said in (*start, *end) for c in said}
+    out.update(["^=" + c for c in opening])
+    out.update(["$=" + c for c in closing])
+    out.update(["=" + a + "=" + b for a, b in combinations(sorted(opening)[:12], 2)])
+    out.update(["=" + a + "=" + b for a, b in combinations(sorted(closing)[:8], 2)])
+    return list(out)
+
+
+def _spoken(found: list[str], lexicon: Lexicon) -> list[tuple[str, ...]]:
+    """Return, for each word, the concepts it and the phrase it opens stand for."""
+    known = lexicon.words
+    said = [_of_word(word, lexicon) for word in found]
+    for i, (a, b) in enumerate(pairwise(found)):
+        phrase = a + " " + b
+        if phrase in known:
+            said[i] += known[phrase]
+        if i + 2 < len(found) and (longer := phrase + " " + found[i + 2]) in known:
+            said[i] += known[longer]
+    return said
+
+
+def _of_word(word: str, lexicon: Lexicon) -> tuple[str, ...]:
+    if word[0] >= _UNSPACED and not _HANGUL[0] <= word[0] <= _HANGUL[1]:
+        return _of_run(word, lexicon.words)
+    if word in lexicon.words:
+        return lexicon.words[word]
+    stems = lexicon.stems
+    for size in range(min(len(word), LONGEST_STEM), 1, -1):
+        if (stem := word[:size]) in stems:
+            return stems[stem]
+    return ()
+
+
+def _of_run(run: str, known: Mapping[str, tuple[str, ...]]) -> tuple[str, ...]:
+    """Find known words inside a run written without spaces: at its ends when it is long."""
+    if len(run) > 2 * RUN_ENDS:
+        run = run[:RUN_ENDS] + run[-RUN_ENDS:]
+    n = len(run)
+    pieces = [run[i : i + size] for size in (1, 2, 3, 4, 5) for i in range(n - size + 1)]
+    return tuple([c for piece in pieces if piece in known for c in known[piece]])
 
 
 def code_share(text: str) -> float:

@@ -13,7 +13,7 @@ from sklearn.linear_model import LogisticRegression
 
 from router_core.classifier import ClassifierModel
 from router_core.features import EMBEDDING_SIZE, Embedder, extract, read_prompt
-from router_core.lexical import terms
+from router_core.lexical import Lexicon, concepts, terms, words
 from training.corpus import LABELS, Row
 
 if TYPE_CHECKING:
@@ -34,6 +34,8 @@ class Settings:
     keep_terms: int = 30_000
     drop_embedding: float = 0.25
     """Share of rows that is seen a second time without its embedding, so that words alone suffice too."""
+    drop_words: float = 0.4
+    """Share of rows that is seen again by its concepts and measures alone, so that unseen languages work."""
     balance: float = 0.5
     """Exponent of the class weights: 0 leaves the corpus's shares, 1 makes all classes equal."""
     temperature: float = 1.0
@@ -45,64 +47,72 @@ DEFAULT: Final = Settings()
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Encoded:
-    """Rows as the model reads them."""
+    """Rows as the model reads them: for each prompt its blocks of terms with their weights, and the dense parts."""
 
-    user_terms: list[list[str]]
-    system_terms: list[list[str]]
+    blocks: list[list[tuple[list[str], float, bool]]]
+    """(terms, weight of each, whether they are concepts)"""
     embeddings: NDArray[np.float32]
     dense: NDArray[np.float32]
 
 
-def encode(rows: Sequence[Row], embedder: Embedder | None) -> Encoded:
+def encode(rows: Sequence[Row], embedder: Embedder | None, lexicon: Lexicon) -> Encoded:
     """Read every row the way the gateway reads a request."""
     prompts = [read_prompt(row.body) for row in rows]
     features = [extract(p, embedder) for p in prompts]
     zero = np.zeros(EMBEDDING_SIZE, dtype=np.float32)
     return Encoded(
-        [terms(p.user) for p in prompts],
-        [terms(p.system) if p.system else [] for p in prompts],
+        [_blocks(p.user, 1.0, lexicon) + _blocks(p.system, 0.0, lexicon) for p in prompts],
         np.stack([zero if f.hashed or f.embedding is None else f.embedding for f in features]),
         np.stack([f.dense for f in features]),
     )
 
 
+def _blocks(text: str, weight: float, lexicon: Lexicon) -> list[tuple[list[str], float, bool]]:
+    found = words(text)
+    return [(terms(found), weight, False), (concepts(found, lexicon), weight, True)] if found else []
+
+
 def choose_vocabulary(encoded: Encoded, settings: Settings) -> list[str]:
     """Return the terms that occur in enough rows, the most frequent first."""
     counts: Counter[str] = Counter()
-    for found in (encoded.user_terms, encoded.system_terms):
-        for row in found:
-            counts.update(row)
+    for row in encoded.blocks:
+        counts.update({term for found, _, _ in row for term in found})
     frequent = [t for t, n in counts.items() if n >= settings.min_rows and "\n" not in t]
     return sorted(frequent, key=lambda t: (-counts[t], t))
 
 
-def term_matrix(encoded: Encoded, vocabulary: dict[str, int], settings: Settings) -> sparse.csr_matrix:
-    """Return one row of term values for each prompt: 1/sqrt(n) for the user's, times system_weight for the system's."""
+def term_matrix(
+    encoded: Encoded, vocabulary: dict[str, int], settings: Settings, *, only_concepts: bool = False
+) -> sparse.csr_matrix:
+    """Return one row of term values for each prompt: 1/sqrt(n) for each block, times system_weight for the system's."""
     indices: list[int] = []
     values: list[float] = []
     starts = [0]
-    for user, system in zip(encoded.user_terms, encoded.system_terms, strict=True):
+    for row in encoded.blocks:
         cells: dict[int, float] = {}
-        for found, weight in ((user, 1.0), (system, settings.system_weight)):
-            ids = [vocabulary[t] for t in found if t in vocabulary]
-            for i in ids:
-                cells[i] = cells.get(i, 0.0) + weight / len(ids) ** 0.5
+        for found, user, is_concept in row:
+            if only_concepts and not is_concept:
+                continue
+            value = (user or settings.system_weight) / len(found) ** 0.5 if found else 0.0
+            for i in [vocabulary[t] for t in found if t in vocabulary]:
+                cells[i] = cells.get(i, 0.0) + value
         indices.extend(cells)
         values.extend(cells.values())
         starts.append(len(indices))
     return sparse.csr_matrix((np.array(values, dtype=np.float32), indices, starts), (len(starts) - 1, len(vocabulary)))
 
 
-def fit(rows: Sequence[Row], encoded: Encoded, settings: Settings = DEFAULT, version: str = "") -> ClassifierModel:
+def fit(
+    rows: Sequence[Row], encoded: Encoded, lexicon: Lexicon, settings: Settings = DEFAULT, version: str = ""
+) -> ClassifierModel:
     """Fit once on all terms, keep the ``keep_terms`` that weigh most, fit again, and quantise."""
     names = choose_vocabulary(encoded, settings)
-    coef, _ = _solve(rows, encoded, names, settings)
+    coef, intercept = _solve(rows, encoded, names, settings)
     if len(names) > settings.keep_terms:
         strength = np.abs(coef[:, : len(names)]).max(axis=0)
         best = np.sort(np.argsort(-strength)[: settings.keep_terms])
         names = [names[i] for i in best]
-        coef, _ = _solve(rows, encoded, names, settings)
-    coef, intercept = _solve(rows, encoded, names, settings)
+        coef, intercept = _solve(rows, encoded, names, settings)
     n = len(names)
     term_part = coef[:, :n].T * settings.term_scale
     scale = np.maximum(np.abs(term_part).max(axis=0), 1e-9) / 127
@@ -115,6 +125,7 @@ def fit(rows: Sequence[Row], encoded: Encoded, settings: Settings = DEFAULT, ver
         embedding_weights=(coef[:, n : n + EMBEDDING_SIZE].T * settings.embedding_scale).astype(np.float32),
         dense_weights=(coef[:, n + EMBEDDING_SIZE :].T * settings.dense_scale).astype(np.float32),
         bias=intercept.astype(np.float32),
+        lexicon=lexicon,
         system_weight=settings.system_weight,
         temperature=settings.temperature,
         abstain_below=settings.abstain_below,
@@ -125,17 +136,27 @@ def fit(rows: Sequence[Row], encoded: Encoded, settings: Settings = DEFAULT, ver
 def _solve(
     rows: Sequence[Row], encoded: Encoded, names: list[str], settings: Settings
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    lexical = term_matrix(encoded, {name: i for i, name in enumerate(names)}, settings) * settings.term_scale
-    blocks = [lexical, encoded.embeddings * settings.embedding_scale, encoded.dense * settings.dense_scale]
-    matrix = sparse.hstack([sparse.csr_matrix(b) for b in blocks]).tocsr()
+    """Fit on every row, on some again without their embedding, and on some again by their concepts alone."""
+    index = {name: i for i, name in enumerate(names)}
+    full = term_matrix(encoded, index, settings) * settings.term_scale
+    bare = term_matrix(encoded, index, settings, only_concepts=True) * settings.term_scale
+    embedded = sparse.csr_matrix(encoded.embeddings * settings.embedding_scale)
+    dense = sparse.csr_matrix(encoded.dense * settings.dense_scale)
+    nothing = sparse.csr_matrix(embedded.shape, dtype=np.float32)
+    draw = np.random.default_rng(7).random(len(rows))
+    blind = draw < settings.drop_embedding
+    wordless = draw > 1 - settings.drop_words
+    matrix = sparse.vstack(
+        [
+            sparse.hstack([full, embedded, dense]),
+            sparse.hstack([full, nothing, dense]).tocsr()[blind],
+            sparse.hstack([bare, nothing, dense]).tocsr()[wordless],
+        ]
+    ).tocsr()
     labels = np.array([LABELS.index(r.label) for r in rows])
     weights = np.array([r.weight for r in rows]) * _class_weights(rows, settings.balance)[labels]
-    blind = np.random.default_rng(7).random(len(rows)) < settings.drop_embedding
-    if blind.any():
-        bare = sparse.hstack([sparse.csr_matrix(b) for b in (blocks[0], blocks[1] * 0, blocks[2])]).tocsr()[blind]
-        matrix = sparse.vstack([matrix, bare]).tocsr()
-        labels = np.concatenate([labels, labels[blind]])
-        weights = np.concatenate([weights, weights[blind]])
+    labels = np.concatenate([labels, labels[blind], labels[wordless]])
+    weights = np.concatenate([weights, weights[blind], weights[wordless]])
     model = LogisticRegression(C=settings.inverse_penalty, max_iter=300, tol=1e-3)
     model.fit(matrix, labels, sample_weight=weights)
     return model.coef_, model.intercept_

@@ -16,6 +16,7 @@ from gateway.embedding import load_embedder
 from gateway.weights import default_path
 from training import corpus
 from training.fit import DEFAULT, encode, fit
+from training.lexicon import LEXICON, load_lexicon
 
 if TYPE_CHECKING:
     from router_core.classifier import ClassifierModel
@@ -31,7 +32,8 @@ def main(argv: list[str] | None = None) -> int:
         print("wordllama's rows are missing: install the locked requirements", file=sys.stderr)
         return 1
     rows = corpus.load()
-    model = fit(rows, encode(rows, embedder), DEFAULT, corpus_version())
+    lexicon = load_lexicon()
+    model = fit(rows, encode(rows, embedder, lexicon), lexicon, DEFAULT, corpus_version())
     save(model, args.out)
     print(f"{len(rows)} rows, {len(model.names)} terms -> {args.out} ({args.out.stat().st_size / 1e6:.2f} MB)")
     return 0
@@ -40,8 +42,8 @@ def main(argv: list[str] | None = None) -> int:
 def corpus_version() -> str:
     """Return a short digest of the corpus's files: which corpus made which weights."""
     digest = hashlib.sha256()
-    for path in sorted(corpus.ROOT.glob("*/*.txt")):
-        digest.update(path.relative_to(corpus.ROOT).as_posix().encode() + b"\0" + path.read_bytes())
+    for path in [LEXICON, *sorted(corpus.ROOT.glob("*/*.txt"))]:
+        digest.update(path.name.encode() + b"\0" + path.read_bytes())
     return digest.hexdigest()[:12]
 
 
@@ -53,6 +55,8 @@ def save(model: ClassifierModel, path: Path) -> None:
         "temperature": model.temperature,
         "abstain_below": model.abstain_below,
         "version": model.version,
+        "words": dict(model.lexicon.words),
+        "stems": dict(model.lexicon.stems),
     }
     scratch = path.with_suffix(".part.npz")
     np.savez_compressed(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import keyword
 import re
 import time
 from dataclasses import replace
@@ -185,6 +186,8 @@ def _code(prompt: str) -> str:
         word for word in _WORD.findall(prompt.lower()) if word not in {"python", "function", "write", "that", "the"}
     ]
     name = "_".join(words[:3]) or "demo"
+    if keyword.iskeyword(name):
+        name = f"demo_{name}"
     quoted = _topic(prompt).replace("\\", " ").replace('"', "'")
     return (
         f"A sketch in Python:\n\n```python\ndef {name}(value: str) -> str:\n"

@@ -10,6 +10,7 @@ import asyncio
 import logging
 import os
 import threading
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
@@ -76,16 +77,31 @@ def is_open() -> bool:
 @lru_cache(maxsize=1)
 def _open() -> Door:
     os.environ.update(_QUIET)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # pydantic remarks on litellm's own types; nobody here can act on it
+        return _import()
+
+
+def _import() -> Door:
     # Imported here and nowhere else, so that a gateway of relayed providers never pays for it.
     import litellm
     from litellm.llms.anthropic.chat.handler import ModelResponseIterator as AnthropicParser
     from litellm.llms.vertex_ai.gemini.transformation import transform_request_body
-    from litellm.llms.vertex_ai.gemini.vertex_and_google_ai_studio_gemini import (
-        ModelResponseIterator as GeminiParser,
+    from litellm.llms.vertex_ai.gemini.vertex_and_google_ai_studio_gemini import ModelResponseIterator as GeminiParser
+    from litellm.types.utils import (
+        Choices,
+        Delta,
+        LlmProviders,
+        Message,
+        ModelResponse,
+        ModelResponseStream,
+        StreamingChoices,
+        Usage,
     )
-    from litellm.types.utils import LlmProviders, ModelResponse
     from litellm.utils import ProviderConfigManager
 
+    for model in (Delta, StreamingChoices, ModelResponseStream, Message, Choices, Usage, ModelResponse):
+        model.model_rebuild()  # else the first chunk of the first stream pays for it
     litellm.suppress_debug_info = True
     litellm.telemetry = False
     litellm.drop_params = False

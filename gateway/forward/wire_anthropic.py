@@ -21,6 +21,7 @@ from gateway.forward.sse_reader import Item
 from gateway.forward.translate import Prepared, copy_of, drops
 from gateway.forward.wires import base_of, url
 from router_core.errors import AttemptFailed
+from router_core.outcome import Failure, FailureKind
 from router_core.ports import Call, Event
 
 _NATIVE: Final = frozenset({"top_k", "thinking", "container", "mcp_servers", "inference_geo"})
@@ -81,6 +82,8 @@ class AnthropicTranslator:
 
     def answer(self, call: Call, prepared: Prepared, parsed: Any) -> dict[str, Any]:
         """Put a message into OpenAI's shape."""
+        if not parsed["content"] and parsed.get("stop_reason") in {None, "end_turn"}:
+            raise AttemptFailed(Failure(FailureKind.PROTOCOL, "the provider's answer is empty", status=200, empty=True))
         read = {**parsed, "usage": _NO_USAGE, "stop_reason": parsed.get("stop_reason") or "end_turn"}
         found = self._config.transform_parsed_response(
             read,

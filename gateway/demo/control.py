@@ -13,6 +13,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any, Final
 
 import orjson
@@ -26,10 +27,13 @@ if TYPE_CHECKING:
     from gateway.demo.server import DemoServer
 
 PREFIX: Final = "/_control/"
+_HOST: Final = re.compile(r"(127\.0\.0\.1|localhost)(:\d+)?")
 
 
 async def control(server: DemoServer, request: web.BaseRequest) -> web.Response:
-    """Answer one control call: 400 for values out of range, 404 for a call there is not."""
+    """Answer one control call: 400 for values out of range, 403 for a web page's, 404 for a call there is not."""
+    if "Origin" in request.headers or not _HOST.fullmatch(request.headers.get("Host", "")):
+        return _json({"error": "control calls come from this machine's programs, not from web pages"}, status=403)
     raw = await request.read()
     try:
         body = orjson.loads(raw) if raw else None

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 KEEP: Final = 20_000
+KEEP_BYTES: Final = 64 << 20
 
 
 @dataclass(slots=True)
@@ -47,18 +48,23 @@ class Recorded:
 
 
 class Recorder:
-    """Keeps the last ``KEEP`` calls; ``enabled`` False keeps none, for load runs."""
+    """Keeps the last ``KEEP`` calls, and no more than ``KEEP_BYTES`` of bodies; ``enabled`` False keeps none."""
 
     def __init__(self) -> None:
         self.rows: deque[Recorded] = deque(maxlen=KEEP)
+        self._bytes = 0
         self.enabled = True
         self.total = 0
         self.active = 0
 
-    def add(self, record: Recorded) -> None:
-        """Keep a call."""
+    def add(self, record: Recorded, size: int = 0) -> None:
+        """Keep a call whose body had ``size`` bytes; all earlier ones are forgotten when the bodies grow too large."""
+        if self._bytes + size > KEEP_BYTES:
+            self.clear()
+        self._bytes += size
         self.rows.append(record)
 
     def clear(self) -> None:
         """Forget all calls; the running totals stay."""
         self.rows.clear()
+        self._bytes = 0

@@ -101,7 +101,7 @@ class DemoServer:
         record = Recorded(request.method, request.path, headers, body, peer[1] if peer else 0, request.query_string)
         self.recorder.total += 1
         if self.recorder.enabled:
-            self.recorder.add(record)
+            self.recorder.add(record, len(raw))
         self.recorder.active += 1
         try:
             script, waits = self._script(request, body, problem, record)

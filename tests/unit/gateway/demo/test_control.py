@@ -10,6 +10,7 @@ from typing import Any
 import aiohttp
 import pytest
 
+from gateway.demo.records import KEEP_BYTES, Recorded, Recorder
 from tests.fakes.provider import FakeProvider
 from tests.fakes.sockets import dead_port, full_backlog, raw_server, tls_bad_cert
 
@@ -96,6 +97,23 @@ async def test_recording_can_be_off_and_reset_turns_it_on(session: aiohttp.Clien
     await control(session, provider, "POST", "reset")
     assert (await chat(session, provider))[0] == 200
     assert len(provider.requests) == 1
+
+
+@pytest.mark.parametrize("headers", [{"Origin": "https://evil.example"}, {"Host": "evil.example"}])
+async def test_web_pages_cannot_control(
+    session: aiohttp.ClientSession, provider: FakeProvider, headers: dict[str, str]
+):
+    for method in ("GET", "POST"):
+        async with session.request(method, f"{provider.origin}/_control/requests", headers=headers) as response:
+            assert response.status == 403
+
+
+def test_records_are_bounded_in_bytes():
+    recorder = Recorder()
+    for number in range(100):
+        recorder.add(Recorded("POST", "/", {}, {}, number), size=1 << 20)
+    assert len(recorder.rows) <= KEEP_BYTES >> 20
+    assert recorder.rows[-1].connection == 99
 
 
 async def test_unknown_calls_are_404(session: aiohttp.ClientSession, provider: FakeProvider):

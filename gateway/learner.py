@@ -39,11 +39,11 @@ class Learner:
 
     def attempt(self, outcome: AttemptOutcome, registry: Registry, policy: Policy) -> None:
         """Fold one finished call: series, recent window, circuit."""
-        peers = [deployment.id for deployment in registry.of_provider(outcome.provider)]
+        peers = [each.id for each in registry.of_provider(outcome.provider)] if outcome.failure else []
         before = self.snapshot
         self._pending.extend(increments(outcome, policy))
         self.snapshot = fold(before, outcome, policy, now=self.steady(), jitter=self._rng.random(), peers=peers)
-        self._announce(before, [outcome.deployment, *peers] if outcome.failure else [outcome.deployment])
+        self._announce(before, {outcome.deployment, *peers})
 
     def reward(self, reward: Reward, policy: Policy) -> None:
         """Fold one judged answer: quality, learned weight."""

@@ -15,7 +15,8 @@ from router_core.deployment import Capability
 from router_core.policy import Policy
 from router_core.registry import Registry
 from router_core.request import Hints, Mode, RoutingRequest, StreamRecovery
-from router_core.router import ask, settle
+from router_core.router import ask
+from router_core.settle import settle
 from router_core.task import TaskProfile, TaskType
 
 

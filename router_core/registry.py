@@ -98,6 +98,10 @@ class Registry:
             raise UnknownModel(message, param="model")
         return found
 
+    def knows(self, name: str) -> bool:
+        """Return whether ``resolve`` would find a name."""
+        return name in self._names
+
     def preference(self, task: str, deployment_id: str) -> float:
         """Return how much the operator's lists favour a deployment for a task, in [0, 1].
 

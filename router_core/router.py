@@ -1,27 +1,21 @@
 """``decide``: one request, one snapshot, one decision. Pure; the only cleverness of the project that matters.
 
-Path: resolve the name, ask the hard rules, gather facts, score, rank, choose, plan. Nothing here waits, logs or fails
-over; whoever executes the plan does. ``settle`` is the part that needs no snapshot: ``record.recompute`` repeats it.
+Path: resolve the name, ask the hard rules, gather facts, then settle: score, rank, choose, plan. Nothing here waits,
+logs or fails over; whoever executes the plan does.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Final, NamedTuple, Protocol
+from typing import Protocol
 
-from router_core import choosing, planner
-from router_core.choosing import Choice
-from router_core.decision import Attempt, Decision, Facts, Rejection, Rule, ScoredCandidate
-from router_core.deployment import Deployment
-from router_core.eligibility import attempt_for, refuse_by_facts, refuse_static
+from router_core.decision import Decision, Facts, Rejection
+from router_core.eligibility import refuse_static
 from router_core.errors import RequestError
 from router_core.facts import context, gather
-from router_core.manifest import Order
 from router_core.policy import Policy
-from router_core.rationale import sentence
-from router_core.registry import Registry, Resolved
-from router_core.request import Mode, RoutingRequest
-from router_core.scoring import score
+from router_core.registry import Registry
+from router_core.request import RoutingRequest
+from router_core.settle import Question, settle
 from router_core.snapshot import Snapshot
 
 
@@ -31,37 +25,6 @@ class Rng(Protocol):
     def random(self) -> float:
         """Return the next number in [0, 1)."""
         ...
-
-
-_JUDGED: Final = frozenset({Mode.JUDGE, Mode.SYNTHESIZE, Mode.VOTING})
-
-
-class Question(NamedTuple):
-    """What is to be decided, without what is known.
-
-    ``pool`` are all who may be called, ``policy_name`` names the weights in force.
-    """
-
-    request: RoutingRequest
-    resolved: Resolved
-    pool: Mapping[str, Deployment]
-    policy: Policy
-    policy_name: str
-    judges: tuple[str, ...]
-    registry_version: str
-    snapshot_version: int
-    now: float
-    draws: tuple[float, float]
-
-
-class Plan(NamedTuple):
-    """How a choice is carried out: the attempts in order, how many of them run at once, and who judges them."""
-
-    attempts: tuple[Attempt, ...]
-    mode: Mode
-    legs: int = 1
-    judge: str | None = None
-    last_resort: bool = False
 
 
 def decide(
@@ -109,127 +72,3 @@ def ask(
             pool.setdefault(deployment.id, deployment)
     judges = policy.parallel.judges or registry.judges
     return Question(request, resolved, pool, policy, name, judges, registry.version, snapshot_version, now, draws)
-
-
-def settle(question: Question, known: Sequence[Facts], refused: Sequence[Rejection]) -> Decision:
-    """Refuse by facts, score, rank, choose and plan."""
-    request, policy = question.request, question.policy
-    weights = policy.policies[question.policy_name]
-    rejections = list(refused)
-    scored: list[ScoredCandidate] = []
-    for facts in known:
-        refusal = refuse_by_facts(question.pool[facts.deployment], facts, request)
-        if refusal is None:
-            scored.append(score(facts, request, weights, policy.scoring))
-        else:
-            rejections.append(refusal)
-    last_resort = not scored and policy.breaker.last_resort
-    if last_resort:
-        scored = [score(facts, request, weights, policy.scoring) for facts in least_bad(known, rejections)]
-    everyone = _ordered(scored, question)
-    named = {deployment.id for deployment in question.resolved.candidates}
-    # When what was named is refused, its fallbacks stand in.
-    ranking = [item for item in everyone if item.deployment in named] or everyone
-    mode = planner.mode_of(request.hints, str(request.profile.task), policy)
-    if not ranking:
-        return _decision(question, (), rejections, None, Plan((), mode))
-    choice = _choose(ranking, question, single=mode is Mode.SINGLE)
-    legs, others = _plan(choice.chosen, ranking, everyone, question, mode)
-    judge = None
-    if mode in _JUDGED:
-        judge = planner.choose_judge(legs, everyone, question.judges)
-    plan = Plan(_attempts([*legs, *others], question), mode, len(legs), judge, last_resort)
-    return _decision(question, everyone, rejections, choice, plan)
-
-
-def least_bad(known: Sequence[Facts], rejections: Sequence[Rejection]) -> list[Facts]:
-    """Return the open deployment that would be admitted soonest, when an open breaker is all that speaks against it."""
-    waiting = {item.deployment: item.retry_after_s or 0.0 for item in rejections if item.rule is Rule.BREAKER}
-    if len(waiting) != sum(1 for item in rejections if item.retry_after_s is not None) or not waiting:
-        return []
-    soonest = min(waiting, key=lambda name: (waiting[name], name))
-    return [facts for facts in known if facts.deployment == soonest]
-
-
-def _ordered(scored: Sequence[ScoredCandidate], question: Question) -> list[ScoredCandidate]:
-    if question.resolved.order is Order.LISTED:
-        position = {name: index for index, name in enumerate(question.pool)}
-        return sorted(scored, key=lambda item: position[item.deployment])
-    ranking = list(choosing.rank(scored))
-    wished = question.request.hints.order
-    if wished:
-        place = {name: index for index, name in enumerate(wished)}
-        ranking.sort(key=lambda item: min(place.get(n, len(place)) for n in question.pool[item.deployment].names))
-    return ranking
-
-
-def _choose(ranking: Sequence[ScoredCandidate], question: Question, *, single: bool) -> Choice:
-    if question.resolved.order is Order.WEIGHTED:
-        return choosing.choose_weighted(ranking, question.pool, question.draws[0])
-    if question.resolved.order is Order.LISTED or question.request.hints.order:
-        return Choice(ranking[0], 1.0)
-    explore = single and not question.resolved.pinned and question.policy.learning.enabled
-    return choosing.choose_scored(ranking, question.policy.exploration, question.draws, explore=explore)
-
-
-def _plan(
-    chosen: ScoredCandidate,
-    ranking: Sequence[ScoredCandidate],
-    everyone: Sequence[ScoredCandidate],
-    question: Question,
-    mode: Mode,
-) -> tuple[list[ScoredCandidate], list[ScoredCandidate]]:
-    hints, rules = question.request.hints, question.policy
-    legs = [chosen]
-    if mode is not Mode.SINGLE:
-        legs = planner.choose_legs(chosen, ranking, rules.parallel.width, hints.max_cost_usd)
-    if hints.fallbacks is not None:
-        first: Sequence[str] = [
-            item.id for name in hints.fallbacks for item in question.pool.values() if name in item.names
-        ]
-        rest = [item for item in everyone if item.deployment in first]
-    else:
-        first, rest = question.pool[chosen.deployment].fallbacks, list(everyone)
-    taken = {leg.deployment for leg in legs}
-    rest = [item for item in rest if item.deployment not in taken]
-    diverse = question.resolved.order is not Order.LISTED
-    return legs, planner.order_fallbacks(chosen, rest, first, rules.retry.fallbacks, diverse=diverse)
-
-
-def _attempts(plan: Sequence[ScoredCandidate], question: Question) -> tuple[Attempt, ...]:
-    request, policy = question.request, question.policy
-    return tuple(
-        attempt_for(question.pool[item.deployment], item.facts, request, policy, request.hints.max_cost_usd)
-        for item in plan
-    )
-
-
-def _decision(
-    question: Question,
-    ranking: Sequence[ScoredCandidate],
-    rejections: Sequence[Rejection],
-    choice: Choice | None,
-    plan: Plan,
-) -> Decision:
-    return Decision(
-        profile=question.request.profile,
-        policy=question.policy_name,
-        ranking=tuple(ranking),
-        rejections=tuple(rejections),
-        attempts=plan.attempts,
-        chosen=choice.chosen.deployment if choice else None,
-        confidence=choosing.confidence(ranking) if choice else 0.0,
-        propensity=choice.propensity if choice else 0.0,
-        rationale=sentence(question.request.profile, ranking, choice, rejections, str(question.resolved.order)),
-        at=question.now,
-        draws=question.draws,
-        policy_version=question.policy.version,
-        registry_version=question.registry_version,
-        snapshot_version=question.snapshot_version,
-        order=str(question.resolved.order),
-        mode=plan.mode,
-        explored=choice.explored if choice else False,
-        judge=plan.judge,
-        legs=plan.legs,
-        last_resort=plan.last_resort,
-    )

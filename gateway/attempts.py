@@ -1,0 +1,164 @@
+"""The attempt loop: call, judge, and again, next or stop. One loop, one judge (``retry_policy.next_step``)."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from gateway.calls import OWN_DEADLINE, LiveCall
+from gateway.context import RequestContext
+from gateway.services import Services
+from router_core.decision import Attempt
+from router_core.errors import AttemptFailed, RouterError
+from router_core.outcome import AttemptRole, Failure, FailureKind
+from router_core.retry_policy import Again, Next, Situation, Stop, next_step
+
+Overrides = Callable[[str], Mapping[str, Any]]
+
+
+class Exhausted(RouterError):
+    """No attempt is left; ``failure`` is the last one's, None when nobody could even be called."""
+
+    def __init__(self, failure: Failure | None, reason: str) -> None:
+        """Keep what the caller explains the end with."""
+        super().__init__(reason)
+        self.failure = failure
+        self.reason = reason
+
+
+class AttemptLoop:
+    """Works through a plan until a call opens.
+
+    Kept for a whole request or leg, so that its bounds hold across recovery.
+    """
+
+    def __init__(self, services: Services, ctx: RequestContext, plan: Sequence[Attempt], role: AttemptRole) -> None:
+        """Take a plan; ``role`` is the first call's, later ones are retries and fallbacks."""
+        self._services = services
+        self._ctx = ctx
+        self._queue = deque(plan)
+        self._role = role
+        self._calls = 0
+        self._last: Failure | None = None
+
+    @property
+    def left(self) -> int:
+        """How many deployments of the plan have not been tried."""
+        return len(self._queue)
+
+    def again(self, attempt: Attempt) -> None:
+        """Put a deployment back at the end of the plan."""
+        self._queue.append(attempt)
+
+    async def open(self, *, overrides: Overrides | None = None, stream: bool | None = None) -> LiveCall:
+        """Return the first call that opens; raises Exhausted. ``overrides`` gives body changes per deployment."""
+        above = 0
+        while True:
+            attempt = self._next(above)
+            if attempt is None:
+                raise Exhausted(self._last, "no fallback left")
+            above, live = await self._work(attempt, overrides or _nothing, stream=stream)
+            if live is not None:
+                return live
+
+    def _next(self, above_window: int) -> Attempt | None:
+        """Return the next deployment that may be called now and fits what is left of the cost limit."""
+        ctx = self._ctx
+        while self._queue:
+            attempt = self._queue.popleft()
+            if above_window and ctx.deployment(attempt.deployment).context_window <= above_window:
+                continue
+            fitted = ctx.affordable(attempt)
+            if fitted is not None:
+                return fitted
+        return None
+
+    async def _work(
+        self, attempt: Attempt, overrides: Overrides, *, stream: bool | None
+    ) -> tuple[int, LiveCall | None]:
+        """Call one deployment, once or more; returns (window the next must exceed, the open call if any)."""
+        tries, waited, force = 0, 0.0, self._ctx.decision.last_resort
+        without: set[str] = set()
+        while True:
+            live = self._grant(attempt, tries, force=force)
+            if live is None:
+                return 0, None
+            tries += 1
+            self._calls += 1
+            try:
+                changes = {**overrides(attempt.deployment), **dict.fromkeys(without)}
+                await live.open(changes, stream=stream)
+            except AttemptFailed as exc:
+                failure = exc.failure
+            else:
+                return 0, live
+            self._note(failure)
+            step = next_step(failure, self._situation(attempt, tries, waited), self._ctx.policy, self._jitter())
+            if isinstance(step, Stop):
+                raise Exhausted(failure, step.reason)
+            if isinstance(step, Next):
+                self._ctx.fallback_reason = str(failure.kind)
+                return step.above_window or 0, None
+            if step.without is not None:
+                without.add(step.without)
+                self._services.quirks.add((attempt.deployment, step.without))
+            waited += await self._wait(step, failure)
+            force = True
+
+    def _grant(self, attempt: Attempt, tries: int, *, force: bool) -> LiveCall | None:
+        ctx, services = self._ctx, self._services
+        if ctx.calls >= ctx.policy.retry.max_upstream_calls:
+            raise Exhausted(self._last, "upstream calls used up")
+        deployment = ctx.deployment(attempt.deployment)
+        allowed, lease = services.learner.grant(deployment, ctx.policy, force=force)
+        if not allowed:
+            return None
+        role = self._role
+        if tries:
+            role = AttemptRole.RETRY
+        elif self._calls and self._role is AttemptRole.PRIMARY:
+            role = AttemptRole.FALLBACK
+        return LiveCall(services, ctx, attempt, role, lease)
+
+    def _situation(self, attempt: Attempt, tries: int, waited: float) -> Situation:
+        ctx, services = self._ctx, self._services
+        now, retry = services.steady(), ctx.policy.retry
+        return Situation(
+            calls=self._calls,
+            tries_here=tries,
+            remaining_s=ctx.deadline - now,
+            fallback_ready=bool(self._queue),
+            budget_ok=services.retry_budget.allows(now, retry.budget_window_s, retry.budget_ratio, retry.budget_floor),
+            waited_s=waited,
+            window=ctx.deployment(attempt.deployment).context_window,
+        )
+
+    async def _wait(self, step: Again, failure: Failure) -> float:
+        services, retry = self._services, self._ctx.policy.retry
+        limited = failure.kind is FailureKind.RATE_LIMITED
+        if step.without is None and not limited:
+            now = services.steady()
+            spent = services.retry_budget.withdraw(now, retry.budget_window_s, retry.budget_ratio, retry.budget_floor)
+            services.retry_budget = spent or services.retry_budget
+        if step.wait_s > 0.0:
+            await asyncio.sleep(step.wait_s)
+        if limited:
+            self._ctx.upstream_s += step.wait_s
+            return step.wait_s
+        return 0.0
+
+    def _note(self, failure: Failure) -> None:
+        self._last = failure
+        if failure.kind is FailureKind.CANCELLED and failure.message == OWN_DEADLINE:
+            raise Exhausted(failure, "deadline")
+
+    def _jitter(self) -> float:
+        return self._services.rng.random()
+
+
+def _nothing(deployment: str) -> Mapping[str, Any]:
+    """Return no changes."""
+    del deployment
+    return {}

@@ -1,0 +1,232 @@
+"""One call to one deployment: opened, timed, and booked exactly once, whatever happens to it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from typing import Any, Final
+
+from gateway import chunks
+from gateway.context import RequestContext
+from gateway.limits import first_content_limit, whole_answer_limit
+from gateway.services import Services
+from router_core.decision import Attempt
+from router_core.deployment import Deployment, Provider
+from router_core.errors import AttemptFailed
+from router_core.outcome import AttemptOutcome, AttemptRole, CostSource, Failure, FailureKind, Usage
+from router_core.ports import Answer, Call, Event, Stream
+from router_core.pricing import cost_usd
+
+OWN_DEADLINE: Final = "the request's own time limit ran out"
+
+
+class LiveCall:
+    """A call under way. ``open`` returns when an answer is there, or a stream's first content.
+
+    ``held`` are a stream's events up to that first content. ``close`` or ``fail`` books the call; later ones do
+    nothing.
+    """
+
+    __slots__ = (
+        "answer",
+        "attempt",
+        "booked",
+        "ctx",
+        "deployment",
+        "events",
+        "first_at",
+        "held",
+        "lease",
+        "model",
+        "provider",
+        "role",
+        "services",
+        "started",
+        "stream",
+    )
+
+    def __init__(
+        self,
+        services: Services,
+        ctx: RequestContext,
+        attempt: Attempt,
+        role: AttemptRole,
+        lease: int | None = None,
+    ) -> None:
+        """Prepare a call; nothing is sent yet."""
+        self.services = services
+        self.ctx = ctx
+        self.attempt = attempt
+        self.role = role
+        self.lease = lease
+        self.deployment: Deployment = ctx.deployment(attempt.deployment)
+        self.provider: Provider = ctx.registry.providers[self.deployment.provider]
+        self.started = services.steady()
+        self.first_at: float | None = None
+        self.answer: Answer | None = None
+        self.stream: Stream | None = None
+        self.events: Any = None
+        self.held: list[Event] = []
+        self.model = self.deployment.model
+        self.booked = False
+
+    async def open(self, overrides: Mapping[str, Any], *, stream: bool | None = None) -> None:
+        """Send the call and wait for its answer or first content; raises AttemptFailed, booked already.
+
+        Cancelling closes the upstream socket and books the call as cancelled.
+        """
+        ctx = self.ctx
+        streamed = ctx.chat.stream if stream is None else stream
+        now = self.services.steady()
+        self.started = now
+        remaining = ctx.deadline - now
+        limit = self._limit(streamed=streamed)
+        by_deadline = remaining <= limit
+        ctx.calls += 1
+        call = self._call(overrides, streamed, now + remaining)
+        try:
+            async with asyncio.timeout(max(0.001, min(limit, remaining))):
+                await self._start(call)
+        except TimeoutError as exc:
+            failure = self._timed_out(by_deadline=by_deadline, streamed=streamed)
+            await self._drop()
+            self.fail(failure)
+            raise AttemptFailed(failure) from exc
+        except AttemptFailed as exc:
+            failure = chunks.before_content(exc.failure)
+            await self._drop()
+            self.fail(failure)
+            raise AttemptFailed(failure) from exc
+        except BaseException:
+            await self._drop()
+            self.cancel()
+            raise
+        finally:
+            ctx.upstream_s += self.services.steady() - now
+
+    def _call(self, overrides: Mapping[str, Any], streamed: bool, deadline: float) -> Call:  # noqa: FBT001 - private
+        ctx, deployment = self.ctx, self.deployment
+        ours: dict[str, Any] = dict(overrides)
+        for owner, name in self.services.quirks:
+            if owner == deployment.id and name not in ours:
+                ours[name] = None
+        if self.attempt.max_output_tokens is not None:
+            name = chunks.limit_name(ctx.chat.body, deployment, self.provider)
+            ours[name] = self.attempt.max_output_tokens
+            if name not in ctx.adjusted:
+                ctx.adjusted.append(name)
+        timeouts = deployment.timeouts.connect_s or self.provider.timeouts.connect_s
+        return Call(
+            deployment,
+            self.provider,
+            ctx.chat.body,
+            streamed,
+            deadline,
+            timeouts or ctx.policy.timeouts.connect_s,
+            ours,
+            ctx.request_id,
+            self.provider.drop_params and not ctx.hints.require_parameters,
+            ctx.policy.upstream.event_bytes,
+            ctx.policy.upstream.body_bytes,
+        )
+
+    async def _start(self, call: Call) -> None:
+        opened = await self.services.forwarder.send(call)
+        for name in opened.dropped_params:
+            if name not in self.ctx.dropped:
+                self.ctx.dropped.append(name)
+        if isinstance(opened, Answer):
+            self._check(opened)
+            self.answer = opened
+            return
+        self.stream = opened
+        self.events = aiter(opened)
+        async for event in self.events:
+            self.held.append(event)
+            if event.chunk is not None and chunks.begins(event.chunk):
+                self.first_at = self.services.steady()
+                return
+            if event.done:
+                break
+        empty = Failure(FailureKind.PROTOCOL, "the provider's stream ended without any content", empty=True)
+        raise AttemptFailed(empty)
+
+    def _check(self, answer: Answer) -> None:
+        choices = answer.body.get("choices")
+        if not isinstance(choices, list) or not choices:
+            failure = Failure(
+                FailureKind.PROTOCOL, "the provider's answer has no choices", status=answer.status, empty=True
+            )
+            raise AttemptFailed(failure)
+
+    def _limit(self, *, streamed: bool) -> float:
+        series = self.services.learner.snapshot.of(self.deployment.id)
+        rule = first_content_limit if streamed else whole_answer_limit
+        return rule(self.deployment, self.provider, series, self.ctx.routing, self.ctx.policy, self.started)
+
+    def _timed_out(self, *, by_deadline: bool, streamed: bool) -> Failure:
+        if by_deadline and self.ctx.own_deadline:
+            return Failure(FailureKind.CANCELLED, OWN_DEADLINE)
+        what = "first content" if streamed else "answer"
+        return Failure(FailureKind.TIMEOUT, f"no {what} within the time limit")
+
+    async def _drop(self) -> None:
+        if self.stream is not None:
+            await self.stream.aclose()
+
+    async def aclose(self) -> None:
+        """Close the upstream socket at once; booking stays to be done."""
+        await self._drop()
+
+    def close(self, usage: Usage, tail: chunks.Tail) -> None:
+        """Book a good answer."""
+        self._book(None, usage, tail)
+
+    def fail(self, failure: Failure, usage: Usage | None = None) -> None:
+        """Book a failure; ``usage`` is what was produced before it."""
+        self._book(failure, usage or Usage(), chunks.NO_TAIL)
+
+    def cancel(self, usage: Usage | None = None) -> None:
+        """Book a call that nobody wants any more: nobody's failure."""
+        self.fail(Failure(FailureKind.CANCELLED, "the call was cancelled"), usage)
+
+    def _book(self, failure: Failure | None, usage: Usage, tail: chunks.Tail) -> None:
+        if self.booked:
+            return
+        self.booked = True
+        ctx, services = self.ctx, self.services
+        now = services.steady()
+        charged, source = self._cost(usage, tail)
+        outcome = AttemptOutcome(
+            deployment=self.deployment.id,
+            provider=self.deployment.provider,
+            task=ctx.decision.profile.task,
+            at=now,
+            duration_s=now - self.started,
+            role=self.role,
+            failure=failure,
+            time_to_first_content_s=None if self.first_at is None else self.first_at - self.started,
+            usage=usage,
+            cost_usd=charged,
+            cost_source=source,
+            stream=self.stream is not None,
+            input_estimate=ctx.routing.input_tokens,
+            status=failure.status if failure is not None else 200,
+            upstream_id=tail.upstream_id,
+            tool_calls=tail.tool_calls,
+            finish_reason=tail.finish_reason,
+            refusal=tail.refusal,
+            skipped_events=tail.skipped,
+            probe_lease=self.lease,
+        )
+        ctx.book(outcome)
+        services.learner.attempt(outcome, ctx.registry, ctx.policy)
+        services.observer.attempt(outcome)
+
+    def _cost(self, usage: Usage, tail: chunks.Tail) -> tuple[float, CostSource]:
+        if tail.provider_cost_usd is not None:
+            return tail.provider_cost_usd, CostSource.PROVIDER
+        if not usage.total:
+            return 0.0, CostSource.PRICE_TABLE
+        source = CostSource.ESTIMATE if usage.estimated else CostSource.PRICE_TABLE
+        return cost_usd(usage, self.deployment.price), source

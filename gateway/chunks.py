@@ -1,0 +1,118 @@
+"""Reading OpenAI's chunks and answers: what is content, what an answer says of itself, which words are ours."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any, Final, NamedTuple
+
+from router_core.deployment import Deployment, Provider
+from router_core.outcome import Failure, FailureKind, Usage
+
+CONTENT: Final = (
+    "content",
+    "reasoning_content",
+    "reasoning",
+    "tool_calls",
+    "function_call",
+    "refusal",
+    "audio",
+    "thinking_blocks",
+)
+"""Delta fields that are real content when not empty; role-only deltas, comments and keep-alives are not."""
+
+_DATED: Final = re.compile(r"[-@:]?v?\d[\d.\-]*\Z")
+_CHARS_PER_TOKEN: Final = 4
+
+
+class Tail(NamedTuple):
+    """What the end of an answer said of it."""
+
+    finish_reason: str | None = None
+    refusal: bool = False
+    tool_calls: int = 0
+    upstream_id: str = ""
+    skipped: int = 0
+    provider_cost_usd: float | None = None
+
+
+NO_TAIL: Final = Tail()
+
+
+def begins(chunk: Mapping[str, Any]) -> bool:
+    """Say whether a chunk holds real content or ends a choice."""
+    choices = chunk.get("choices")
+    if type(choices) is not list:
+        return False
+    for choice in choices:
+        if type(choice) is not dict:
+            continue
+        if choice.get("finish_reason"):
+            return True
+        delta = choice.get("delta")
+        if type(delta) is dict:
+            for name in CONTENT:
+                if delta.get(name):
+                    return True
+        elif choice.get("text"):
+            return True
+    return False
+
+
+def before_content(failure: Failure) -> Failure:
+    """Return a stream's failure as it counts when no content had come: nothing was lost yet, so it may be repeated."""
+    if failure.kind in {FailureKind.STREAM_BROKEN, FailureKind.STREAM_TRUNCATED}:
+        return replace(failure, kind=FailureKind.PROTOCOL)
+    return failure
+
+
+def shown_model(upstream: object, deployment: Deployment) -> str:
+    """Return the model's name for the client: the upstream's if it is the registry's or a dated form of it."""
+    if type(upstream) is str and upstream != deployment.model and upstream.startswith(deployment.model):
+        return upstream if _DATED.match(upstream[len(deployment.model) :]) else deployment.model
+    return deployment.model
+
+
+def limit_name(body: Mapping[str, Any], deployment: Deployment, provider: Provider) -> str:
+    """Return the parameter that carries an output limit: the client's own, else what the deployment takes."""
+    for name in ("max_completion_tokens", "max_tokens"):
+        if body.get(name) is not None:
+            return name
+    modern = provider.wire in {"openai", "azure"} and (deployment.reasoning or provider.base_url is None)
+    return "max_completion_tokens" if modern else "max_tokens"
+
+
+def estimate_usage(input_tokens: int, characters: int) -> Usage:
+    """Return a usage computed by us for an answer whose provider sent none; marked as estimated."""
+    return Usage(input=input_tokens, output=(characters + _CHARS_PER_TOKEN - 1) // _CHARS_PER_TOKEN, estimated=True)
+
+
+@dataclass(slots=True)
+class AnswerFacts:
+    """What a whole answer holds: characters written, tool calls, how it ended."""
+
+    characters: int = 0
+    tool_calls: int = 0
+    finish_reason: str | None = None
+    refusal: bool = False
+
+
+def read_answer(body: Mapping[str, Any]) -> AnswerFacts:
+    """Read a whole answer's choices; shapes we do not know count as nothing."""
+    facts = AnswerFacts()
+    for choice in body.get("choices") or ():
+        message = choice.get("message") if isinstance(choice, Mapping) else None
+        if not isinstance(message, Mapping):
+            continue
+        facts.finish_reason = facts.finish_reason or choice.get("finish_reason")
+        for name in ("content", "reasoning_content", "refusal"):
+            text = message.get(name)
+            facts.characters += len(text) if isinstance(text, str) else 0
+        facts.refusal = facts.refusal or bool(message.get("refusal"))
+        calls = message.get("tool_calls")
+        if isinstance(calls, list):
+            facts.tool_calls += len(calls)
+            facts.characters += sum(len(str(call)) for call in calls)
+    facts.refusal = facts.refusal or facts.finish_reason == "content_filter"
+    return facts

@@ -1,0 +1,78 @@
+"""Decision ids that prove themselves, and the last decisions in memory.
+
+An id is ``dec_`` + time, worker and counter in base 32 + a keyed hash over them, so feedback for an id that another
+worker made can be told from one that nobody made.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import hmac
+import secrets
+import struct
+from collections import OrderedDict
+from typing import Generic, TypeVar
+
+T = TypeVar("T")
+_BODY = 12
+_MAC = 8
+
+
+class DecisionIds:
+    """Makes and checks decision ids. All workers of one installation share ``key``."""
+
+    def __init__(self, key: bytes | None = None, worker: int | None = None) -> None:
+        """Use a shared key, or one of this process's own."""
+        self._key = key or secrets.token_bytes(32)
+        self._worker = (secrets.randbits(24) if worker is None else worker) & 0xFFFFFF
+        self._count = secrets.randbits(24)
+
+    def rekey(self, key: bytes) -> None:
+        """Take the key all workers share."""
+        self._key = key
+
+    def new(self, at: float) -> str:
+        """Return a fresh id made at wall-clock second ``at``."""
+        self._count = (self._count + 1) & 0xFFFFFF
+        body = struct.pack(">IQ", int(at) & 0xFFFFFFFF, self._worker << 40 | self._count << 16)[: _BODY - 2]
+        return "dec_" + _text(body + self._mac(body))
+
+    def made_at(self, decision_id: str) -> float | None:
+        """Return when an id was made, or None when it is not one of ours."""
+        if len(decision_id) > 64 or not decision_id.startswith("dec_"):
+            return None
+        try:
+            raw = base64.b32decode(decision_id[4:].upper() + "=" * (-len(decision_id[4:]) % 8))
+        except ValueError:
+            return None
+        body, mac = raw[:-_MAC], raw[-_MAC:]
+        if len(body) != _BODY - 2 or not hmac.compare_digest(mac, self._mac(body)):
+            return None
+        return float(struct.unpack(">I", body[:4])[0])
+
+    def _mac(self, body: bytes) -> bytes:
+        return hashlib.blake2s(body, key=self._key, digest_size=_MAC).digest()
+
+
+def _text(raw: bytes) -> str:
+    return base64.b32encode(raw).decode().rstrip("=").lower()
+
+
+class RecentDecisions(Generic[T]):
+    """The last finished requests by decision id, newest kept."""
+
+    def __init__(self, most: int = 2000) -> None:
+        """Begin empty."""
+        self._most = most
+        self._held: OrderedDict[str, T] = OrderedDict()
+
+    def put(self, decision_id: str, value: T) -> None:
+        """Keep one, forgetting the oldest beyond the bound."""
+        self._held[decision_id] = value
+        if len(self._held) > self._most:
+            self._held.popitem(last=False)
+
+    def get(self, decision_id: str) -> T | None:
+        """Return one, or None."""
+        return self._held.get(decision_id)

@@ -1,0 +1,81 @@
+"""Who is calling: decided from the headers alone, before a byte of the body is read.
+
+Judged on ``scope["path"]`` and the Authorization header, never on a URL rebuilt from Host. Without any key configured a
+loopback gateway is open, and Host must then name the loopback (DNS rebinding).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Final
+
+from fastapi import Request
+
+from gateway.http.errors import ApiError
+from gateway.keys import ANONYMOUS, KeyRing, Principal
+
+_LOOPBACK: Final = frozenset({b"localhost", b"127.0.0.1", b"[::1]"})
+_BAD_KEY: Final = "the API key is missing or not valid"
+
+
+def token_of(headers: Iterable[tuple[bytes, bytes]]) -> bytes | None:
+    """Return the bearer token, or None: absent, twice, or of another scheme."""
+    found: bytes | None = None
+    for name, value in headers:
+        if name == b"authorization":
+            if found is not None:
+                return None
+            scheme, _, token = value.partition(b" ")
+            found = token.strip() if scheme.lower() == b"bearer" else b""
+        elif name in {b"x-api-key", b"api-key"} and found is None:
+            found = value.strip()
+    return found
+
+
+def authenticate(headers: list[tuple[bytes, bytes]], keys: KeyRing, *, open_host: bool = False) -> Principal:
+    """Return who is calling; raises ApiError 401, or 403 for a foreign Host on an open gateway."""
+    if keys.empty:
+        if not open_host:
+            check_host(headers)
+        return ANONYMOUS
+    principal = keys.authenticate(token_of(headers))
+    if principal is None:
+        raise ApiError(401, _BAD_KEY, "invalid_api_key", should_retry=False, headers={"www-authenticate": "Bearer"})
+    return principal
+
+
+def check_host(headers: Iterable[tuple[bytes, bytes]]) -> None:
+    """Refuse a Host that does not name the loopback."""
+    for name, value in headers:
+        if name == b"host":
+            host = value.lower()
+            bare = host[: host.rfind(b"]") + 1] if host.startswith(b"[") else host.partition(b":")[0]
+            if bare not in _LOOPBACK:
+                msg = "this gateway is open to its own machine only; Host must be localhost, 127.0.0.1 or [::1]"
+                raise ApiError(403, msg, "forbidden_host", should_retry=False)
+
+
+def principal(request: Request) -> Principal:
+    """Return the caller of a browsed route (FastAPI dependency); the hot route calls ``authenticate`` itself."""
+    services = request.app.state.services
+    return authenticate(request.scope["headers"], services.keys, open_host=services.settings.allow_open)
+
+
+def client(request: Request) -> Principal:
+    """Return a caller that may send requests; a metrics key may not."""
+    return require_client(principal(request))
+
+
+def require_client(found: Principal) -> Principal:
+    """Refuse a key that is for metrics only."""
+    if found.metrics and not found.admin:
+        raise ApiError(403, "a metrics key may only read metrics", "permission_denied", should_retry=False)
+    return found
+
+
+def admin(request: Request) -> Principal:
+    """Return the caller of an operator's route; anybody but an admin gets 403."""
+    found = principal(request)
+    if not found.admin:
+        raise ApiError(403, "this needs an admin key", "permission_denied", should_retry=False)
+    return found

@@ -1,0 +1,134 @@
+"""``POST /v1/chat/completions``: the hot route, plain ASGI. Authenticate, read, check, decide, carry, answer."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import secrets
+from collections.abc import Awaitable, Callable, MutableMapping
+from typing import Any, Final
+
+from gateway.context import RequestContext
+from gateway.disconnect import ClientWatch, Receive
+from gateway.http.auth import authenticate, require_client
+from gateway.http.body import ClientGone, check_headers, read_body
+from gateway.http.errors import ApiError
+from gateway.http.headers import read_hints, request_id
+from gateway.http.wire import parse_chat
+from gateway.keys import Principal
+from gateway.pipeline import serve
+from gateway.prepare import prepare
+from gateway.reply import Reply
+from gateway.services import Services
+
+Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+Scope = MutableMapping[str, Any]
+
+_log = logging.getLogger("gateway.http")
+_JSON: Final = (b"content-type", b"application/json")
+_SSE: Final = (
+    (b"content-type", b"text/event-stream; charset=utf-8"),
+    (b"cache-control", b"no-cache"),
+    (b"x-accel-buffering", b"no"),
+)
+
+
+class ChatEndpoint:
+    """The ASGI application behind the hot route."""
+
+    def __init__(self, services: Services) -> None:
+        """Keep the worker's parts."""
+        self._services = services
+        self.tasks: set[asyncio.Task[Any]] = set()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request; never raises but for a client that left."""
+        services = self._services
+        started = services.steady()
+        headers: list[tuple[bytes, bytes]] = scope["headers"]
+        name = request_id(headers) or f"req_{secrets.token_hex(12)}"
+        task = asyncio.current_task()
+        if task is not None:
+            self.tasks.add(task)
+            task.add_done_callback(self.tasks.discard)
+        try:
+            if scope["method"] != "POST":
+                raise ApiError(405, "use POST", "method_not_allowed", headers={"allow": "POST"}, should_retry=False)
+            principal = require_client(authenticate(headers, services.keys, open_host=services.settings.allow_open))
+            await services.admission.enter(principal.key_id)
+            try:
+                await self._answer(headers, receive, send, principal, name, started)
+            finally:
+                services.admission.leave(principal.key_id)
+        except ApiError as exc:
+            await send_error(send, exc, name, services.steady() - started)
+        except ClientGone:
+            return
+
+    async def _answer(
+        self,
+        headers: list[tuple[bytes, bytes]],
+        receive: Receive,
+        send: Send,
+        principal: Principal,
+        name: str,
+        started: float,
+    ) -> None:
+        services = self._services
+        limits = services.config.current.policy.limits
+        check_headers(headers, limits)
+        raw = await read_body(receive, limits)
+        watch = ClientWatch(receive)
+        watch.start()
+        try:
+            ctx = self._prepare(raw, headers, principal, name, started)
+            reply = await serve(services, ctx)
+            await self._send(reply, send)
+        except asyncio.CancelledError:
+            if watch.gone:
+                return  # recorded as 499 where the work was cancelled; nobody is there to be told
+            raise
+        except ApiError:
+            raise
+        except Exception as exc:
+            _log.exception("request %s failed inside the gateway", name)
+            raise ApiError(500, "the gateway failed; see its log", "internal_error") from exc
+        finally:
+            watch.stop()
+
+    def _prepare(
+        self, raw: bytes, headers: list[tuple[bytes, bytes]], principal: Principal, name: str, started: float
+    ) -> RequestContext:
+        services = self._services
+        chat = parse_chat(raw, services.config.current.policy.limits)
+        cache_key = chat.body.get("prompt_cache_key")
+        hints = read_hints(headers, chat.own, principal.default_hints, principal.default_policy, cache_key)
+        return prepare(services, chat, hints, principal, name, started)
+
+    async def _send(self, reply: Reply, send: Send) -> None:
+        head = [(key.encode("latin-1"), value.encode("latin-1")) for key, value in reply.headers.items()]
+        if reply.stream is None:
+            head += [_JSON, (b"content-length", str(len(reply.body)).encode())]
+            await send({"type": "http.response.start", "status": reply.status, "headers": head})
+            await send({"type": "http.response.body", "body": reply.body})
+            return
+        try:
+            # The first event is there already; fetched before the headers so that the stream's own ending always runs.
+            first = await anext(reply.stream)
+            await send({"type": "http.response.start", "status": reply.status, "headers": [*head, *_SSE]})
+            await send({"type": "http.response.body", "body": first, "more_body": True})
+            async for event in reply.stream:
+                await send({"type": "http.response.body", "body": event, "more_body": True})
+            await send({"type": "http.response.body", "body": b""})
+        finally:
+            await reply.stream.aclose()
+
+
+async def send_error(send: Send, error: ApiError, name: str, elapsed_s: float) -> None:
+    """Send an error in OpenAI's shape."""
+    body = error.render()
+    headers = {"x-request-id": name, "x-router-overhead-ms": f"{elapsed_s * 1000.0:.2f}", **error.all_headers()}
+    head = [(key.encode("latin-1"), value.encode("latin-1", "replace")) for key, value in headers.items()]
+    head += [_JSON, (b"content-length", str(len(body)).encode())]
+    await send({"type": "http.response.start", "status": error.status, "headers": head})
+    await send({"type": "http.response.body", "body": body})

@@ -1,0 +1,260 @@
+"""The request path, top to bottom: decide, reserve, call, relay, record.
+
+Nothing is sent before the first content; everything is booked after the last byte, whatever happened in between.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import aclosing
+from typing import Any
+
+import orjson
+
+from gateway import chunks
+from gateway.attempts import AttemptLoop, Exhausted
+from gateway.calls import LiveCall
+from gateway.context import RequestContext
+from gateway.http.errors import ApiError
+from gateway.legs import open_hedged, run_parallel
+from gateway.recorder import attempt_record
+from gateway.refusals import all_failed, no_candidate
+from gateway.relay import DONE, frame
+from gateway.reply import Reply, routing_headers, served_headers
+from gateway.services import Services
+from gateway.streams import ClientStream, StreamFailed
+from gateway.usage import cost_of, usage_of
+from router_core.outcome import AttemptRole, RequestOutcome
+from router_core.record import to_record
+from router_core.request import Mode, StreamRecovery
+
+
+async def serve(services: Services, ctx: RequestContext) -> Reply:
+    """Carry out a decision; raises ApiError. The outcome is recorded in every case, a stream's after its last byte."""
+    reservation = None
+    try:
+        if ctx.decision.chosen is None:
+            raise no_candidate(ctx.decision)  # noqa: TRY301 - one place renders and records every refusal
+        reservation = await _reserve(services, ctx)
+        policy = ctx.policy.retry
+        services.retry_budget = services.retry_budget.deposit(services.steady(), policy.budget_window_s)
+        try:
+            loop, live = await _open(services, ctx)
+            if ctx.chat.stream:
+                return await _streamed(services, ctx, loop, live, reservation)
+        except Exhausted as exc:
+            raise all_failed(ctx, exc.failure, exc.reason) from exc
+    except ApiError as exc:
+        exc.headers = {**routing_headers(ctx, services.steady()), **exc.headers}
+        if ctx.hints.explain:
+            exc.extra = {**exc.extra, "router": explain(ctx)}
+        finish(services, ctx, exc.status, None, reservation, exc.code)
+        raise
+    except asyncio.CancelledError:
+        finish(services, ctx, 499, None, reservation, "client_closed_request")
+        raise
+    except BaseException:
+        finish(services, ctx, 500, None, reservation, "internal_error")
+        raise
+    return _whole(services, ctx, live, reservation)
+
+
+async def _reserve(services: Services, ctx: RequestContext) -> Any:
+    if services.budgets is None:
+        return None
+    worst = max((attempt.worst_cost_usd for attempt in ctx.decision.attempts), default=0.0)
+    return await services.budgets.admit(ctx, worst)
+
+
+async def _open(services: Services, ctx: RequestContext) -> tuple[AttemptLoop, LiveCall]:
+    """Return the call whose answer or stream the client gets, and the loop that may replace it."""
+    if ctx.decision.mode is not Mode.SINGLE and ctx.decision.legs > 1:
+        return await run_parallel(services, ctx)
+    loop = AttemptLoop(services, ctx, ctx.decision.attempts, AttemptRole.PRIMARY)
+    if ctx.policy.hedging.enabled and loop.left > 1:
+        return loop, await open_hedged(services, ctx, loop)
+    return loop, await loop.open()
+
+
+def _whole(services: Services, ctx: RequestContext, live: LiveCall, reservation: Any) -> Reply:
+    """Return a whole answer: its bytes as they came, unless the model's name or the explanation changes them."""
+    answer = live.answer
+    assert answer is not None, "a call that opened without a stream has an answer"  # noqa: S101 - narrows the type
+    body = answer.body
+    facts = chunks.read_answer(body)
+    usage = usage_of(body.get("usage"))
+    if usage is None:
+        usage = chunks.estimate_usage(ctx.routing.input_tokens, facts.characters)
+    name = body.get("id")
+    cost = cost_of(body.get("usage"))
+    tail = chunks.Tail(
+        facts.finish_reason, facts.refusal, facts.tool_calls, name if isinstance(name, str) else "", 0, cost
+    )
+    live.close(usage, tail)
+    raw = answer.raw
+    model = chunks.shown_model(body.get("model"), live.deployment)
+    if body.get("model") != model:
+        body["model"] = model
+        raw = None
+    if ctx.hints.explain:
+        body["router"] = explain(ctx)
+        raw = None
+    now = services.steady()
+    headers = routing_headers(ctx, now) | served_headers(ctx, live.deployment.id, model)
+    headers["x-router-cost-usd"] = f"{ctx.spent_usd:.8f}"
+    finish(services, ctx, 200, live, reservation, answer=body)
+    return Reply(200, headers, raw if raw is not None else orjson.dumps(body))
+
+
+async def _streamed(
+    services: Services, ctx: RequestContext, loop: AttemptLoop, live: LiveCall, reservation: Any
+) -> Reply:
+    """Return an open stream. A hint that bounded its first content does not bound the rest."""
+    if ctx.own_deadline:
+        ctx.own_deadline = False
+        ctx.deadline = ctx.started + ctx.policy.timeouts.total_s
+    stream = ClientStream(services, ctx, loop, live)
+    held = None
+    try:
+        if ctx.recovery is StreamRecovery.BUFFER:
+            held = await stream.buffered()
+    except BaseException:
+        stream.abandon()
+        await stream.live.aclose()
+        raise
+    model = stream.relay.model if held else _first_model(live)
+    served = stream.live.deployment.id
+    headers = routing_headers(ctx, services.steady()) | served_headers(ctx, served, model)
+    return Reply(200, headers, stream=_events(services, ctx, stream, held, reservation))
+
+
+def _first_model(live: LiveCall) -> str:
+    for event in live.held:
+        if event.chunk is not None and event.chunk.get("model"):
+            return chunks.shown_model(event.chunk["model"], live.deployment)
+    return live.deployment.model
+
+
+async def _events(
+    services: Services, ctx: RequestContext, stream: ClientStream, held: list[bytes] | None, reservation: Any
+) -> AsyncGenerator[bytes]:
+    """Yield framed events to the whole end or to an error event; booked and recorded after the last one."""
+    status, code, served = 499, "client_closed_request", None
+    try:
+        try:
+            if held is None:
+                async with aclosing(stream.payloads()) as payloads:
+                    async for payload in payloads:
+                        yield frame(payload)
+            else:
+                for payload in held:
+                    yield frame(payload)
+        except StreamFailed as exc:
+            status, code = 502, f"provider_{exc.failure.kind}"
+            yield frame(_error_event(ctx, stream, exc.failure.message, code))
+            return
+        except asyncio.CancelledError:
+            if not services.admission.expelled:
+                raise
+            stream.abandon()
+            status, code = 503, "draining"
+            yield frame(_error_event(ctx, stream, "the gateway is shutting down", code))
+            return
+        status, code, served = 200, None, stream.live
+        for payload in _endings(ctx, stream):
+            yield frame(payload)
+        yield DONE
+    finally:
+        stream.abandon()
+        finish(services, ctx, status, served, reservation, code, stream=stream)
+        await stream.live.aclose()
+
+
+def _endings(ctx: RequestContext, stream: ClientStream) -> list[bytes]:
+    """Return the last chunks: usage with its cost when asked for, the explanation when asked for."""
+    relay = stream.relay
+    last = relay.usage_chunk
+    if last is not None:
+        last = {**last, "model": relay.model, "usage": {**last["usage"], "cost": round(ctx.spent_usd, 10)}}
+    if ctx.hints.explain:
+        last = last or {**_skeleton(stream), "choices": []}
+        last["router"] = explain(ctx)
+    return [orjson.dumps(last, default=str)] if last is not None else []
+
+
+def _skeleton(stream: ClientStream) -> dict[str, Any]:
+    head = stream.relay.first or {}
+    return {
+        "id": head.get("id"),
+        "object": "chat.completion.chunk",
+        "created": head.get("created"),
+        "model": stream.relay.model,
+    }
+
+
+def _error_event(ctx: RequestContext, stream: ClientStream, message: str, code: str) -> bytes:
+    """Return the event that ends a stream which could not be finished: it can never be taken for success."""
+    error = ApiError(502, message or "the provider's stream broke", code, type="upstream_error").body()
+    event = {**_skeleton(stream), "choices": [{"index": 0, "delta": {}, "finish_reason": "error"}], **error}
+    if ctx.hints.explain:
+        event["router"] = explain(ctx)
+    return orjson.dumps(event, default=str)
+
+
+def explain(ctx: RequestContext) -> dict[str, Any]:
+    """Return the whole decision and every call made so far, for the response body."""
+    return {
+        "decision_id": ctx.decision_id,
+        **to_record(ctx.routing, ctx.decision),
+        "cost_usd": ctx.spent_usd,
+        "judged_by": ctx.judge,
+        "verdict": ctx.verdict,
+        "calls": [attempt_record(attempt) for attempt in ctx.attempts],
+    }
+
+
+def finish(
+    services: Services,
+    ctx: RequestContext,
+    status: int,
+    live: LiveCall | None,
+    reservation: Any,
+    code: str | None = None,
+    *,
+    answer: Mapping[str, Any] | None = None,
+    stream: ClientStream | None = None,
+) -> None:
+    """Settle, remember and record a finished request."""
+    now = services.steady()
+    if reservation is not None:
+        services.budgets.settle(reservation, ctx.spent_usd)
+    outcome = RequestOutcome(
+        decision_id=ctx.decision_id,
+        at=now,
+        task=ctx.decision.profile.task,
+        status=status,
+        duration_s=now - ctx.started,
+        attempts=tuple(ctx.attempts),
+        secondary=ctx.decision.profile.secondary,
+        served_by=live.deployment.id if live is not None else None,
+        key_id=ctx.principal.key_id,
+        tags=ctx.tags,
+        session=ctx.hints.session,
+        cost_usd=ctx.spent_usd,
+        overhead_s=max(0.0, now - ctx.started - ctx.upstream_s),
+        policy=ctx.decision.policy,
+        mode=str(ctx.decision.mode),
+        error_code=code,
+        features=ctx.routing.features,
+    )
+    if live is not None and ctx.attempts:
+        last = next((item for item in reversed(ctx.attempts) if item.deployment == live.deployment.id), None)
+        cached = last.usage.prompt if last is not None and last.usage.cached_input + last.usage.cache_write else 0
+        keep = ctx.policy.scoring.recent_providers
+        services.sessions.used(
+            ctx.principal.key_id, ctx.hints.session, live.deployment.provider, live.deployment.id, cached, now, keep
+        )
+    services.recorder.finish(ctx, outcome)
+    for hook in services.after:
+        hook(ctx, outcome, answer, stream)

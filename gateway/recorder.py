@@ -1,0 +1,158 @@
+"""What became of each request: folded into statistics, kept for a while, written to the store. Off the response path.
+
+A finished request is queued in microseconds; a few milliseconds later a batch of them is turned into records.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Mapping
+from typing import Any, Final, NamedTuple
+
+import orjson
+
+from gateway.context import RequestContext
+from gateway.decisions import RecentDecisions
+from router_core.decision import Known
+from router_core.outcome import AttemptOutcome, RequestOutcome
+from router_core.ports import EventSink
+from router_core.record import to_record
+
+_log = logging.getLogger("gateway.recorder")
+_DELAY_S: Final = 0.02
+_DAY_S: Final = 86_400.0
+KIND: Final = "decision"
+
+
+class Finished(NamedTuple):
+    """A finished request: all that its record is made of."""
+
+    ctx: RequestContext
+    outcome: RequestOutcome
+
+
+class Recorder:
+    """Takes finished requests, tells the sink, and collects documents and ledger rows for the store."""
+
+    def __init__(
+        self,
+        sink: EventSink,
+        recent: RecentDecisions[Finished],
+        ledger_rows: Callable[[RequestOutcome, RequestContext], list[Mapping[str, Any]]] | None = None,
+    ) -> None:
+        """``ledger_rows`` turns a finished request into its ledger rows."""
+        self.recent = recent
+        self._sink = sink
+        self._ledger_rows = ledger_rows
+        self._queue: list[Finished] = []
+        self._documents: list[tuple[str, str, bytes, float | None]] = []
+        self._rows: list[Mapping[str, Any]] = []
+        self._scheduled = False
+        self._known: dict[int, tuple[Known, orjson.Fragment]] = {}
+
+    def finish(self, ctx: RequestContext, outcome: RequestOutcome) -> None:
+        """Take a finished request. Never raises, never waits."""
+        finished = Finished(ctx, outcome)
+        self.recent.put(ctx.decision_id, finished)
+        self._queue.append(finished)
+        if not self._scheduled:
+            self._scheduled = True
+            asyncio.get_running_loop().call_later(_DELAY_S, self.drain)
+
+    def drain(self) -> None:
+        """Turn what is queued into records; a record that cannot be made is logged and lost alone."""
+        self._scheduled = False
+        queue, self._queue = self._queue, []
+        for finished in queue:
+            try:
+                self._record(finished)
+            except Exception:  # noqa: BLE001 - one odd record must not stop the others
+                _log.exception("a finished request could not be recorded")
+
+    def collect(self) -> tuple[list[tuple[str, str, bytes, float | None]], list[Mapping[str, Any]]]:
+        """Return documents and ledger rows since the last call."""
+        self.drain()
+        documents, self._documents = self._documents, []
+        rows, self._rows = self._rows, []
+        return documents, rows
+
+    def document(self, kind: str, name: str, data: bytes, expires: float | None) -> None:
+        """Queue a document of somebody else's for the store."""
+        self._documents.append((kind, name, data, expires))
+
+    def record(self, finished: Finished) -> dict[str, Any]:
+        """Return the whole record of a finished request; what is known of deployments is JSON already."""
+        ctx, outcome = finished
+        return {
+            "id": ctx.decision_id,
+            "request_id": ctx.request_id,
+            "key_id": outcome.key_id,
+            **to_record(ctx.routing, ctx.decision, self._fragment),
+            "judged_by": ctx.judge,
+            "verdict": ctx.verdict,
+            "outcome": outcome_record(outcome),
+        }
+
+    def _record(self, finished: Finished) -> None:
+        record = self.record(finished)
+        ctx, outcome = finished
+        self._sink.request(outcome, record)
+        expires = outcome.at + ctx.policy.capture.decision_days * _DAY_S
+        self._documents.append((KIND, ctx.decision_id, orjson.dumps(record), expires))
+        if self._ledger_rows is not None:
+            self._rows.extend(self._ledger_rows(outcome, ctx))
+
+    def _fragment(self, known: Known) -> orjson.Fragment:
+        """Return what is known of a deployment as JSON, made once: the same value serves many decisions."""
+        held = self._known.get(id(known))
+        if held is None or held[0] is not known:
+            if len(self._known) > 1000:
+                self._known.clear()
+            held = (known, orjson.Fragment(orjson.dumps(known)))
+            self._known[id(known)] = held
+        return held[1]
+
+
+def outcome_record(outcome: RequestOutcome) -> dict[str, Any]:
+    """Return what became of a request as plain JSON."""
+    return {
+        "status": outcome.status,
+        "served_by": outcome.served_by,
+        "duration_ms": round(outcome.duration_s * 1000.0, 3),
+        "overhead_ms": round(outcome.overhead_s * 1000.0, 3),
+        "cost_usd": outcome.cost_usd,
+        "error_code": outcome.error_code,
+        "tags": list(outcome.tags),
+        "session": outcome.session,
+        "attempts": [attempt_record(attempt) for attempt in outcome.attempts],
+    }
+
+
+def attempt_record(attempt: AttemptOutcome) -> dict[str, Any]:
+    """Return one call as plain JSON, failure in words."""
+    failure = attempt.failure
+    first = attempt.time_to_first_content_s
+    usage = attempt.usage
+    return {
+        "deployment": attempt.deployment,
+        "role": attempt.role,
+        "ok": attempt.ok,
+        "failure": None if failure is None else failure.kind,
+        "status": attempt.status,
+        "message": None if failure is None else failure.message,
+        "duration_ms": round(attempt.duration_s * 1000.0, 3),
+        "time_to_first_content_ms": None if first is None else round(first * 1000.0, 3),
+        "usage": {
+            "input": usage.input,
+            "cached_input": usage.cached_input,
+            "cache_write": usage.cache_write,
+            "output": usage.output,
+            "reasoning": usage.reasoning,
+            "estimated": usage.estimated,
+        },
+        "cost_usd": attempt.cost_usd,
+        "cost_source": attempt.cost_source,
+        "finish_reason": attempt.finish_reason,
+        "skipped_events": attempt.skipped_events,
+    }

@@ -1,0 +1,178 @@
+"""From one upstream's events to the client's bytes: unchanged where nothing must change, and a tally of what was sent.
+
+Pure: no waiting, no clock. ``streams.py`` drives it.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import orjson
+
+from gateway import chunks
+from gateway.chunks import Tail
+from router_core.deployment import Deployment
+from router_core.ports import Event
+
+DONE: Final = b"data: [DONE]\n\n"
+_NULL_USAGE: Final = b',"usage":null'
+
+
+def frame(payload: bytes) -> bytes:
+    """Return one server-sent event."""
+    return b"data: " + payload + b"\n\n"
+
+
+class Relay:
+    """What one stream said so far, and what of it the client gets.
+
+    ``include_usage``: the client asked for usage. ``finished`` holds the indexes of choices that ended, of ``n``.
+    ``text`` is the content of choice 0 as relayed, kept only when ``keep_text`` (a recovery may need it).
+    """
+
+    __slots__ = (
+        "_include_usage",
+        "_keep_text",
+        "_model",
+        "_n",
+        "_renamed",
+        "characters",
+        "content_events",
+        "deployment",
+        "done",
+        "finish_reason",
+        "finished",
+        "first",
+        "parts",
+        "plain",
+        "refusal",
+        "skipped",
+        "tool_calls",
+        "usage",
+        "usage_chunk",
+    )
+
+    def __init__(self, deployment: Deployment, *, include_usage: bool, n: int = 1, keep_text: bool = False) -> None:
+        """Begin with nothing said."""
+        self.deployment = deployment
+        self._include_usage = include_usage
+        self._n = n
+        self._keep_text = keep_text
+        self._model: str | None = None
+        self._renamed = False
+        self.characters = 0
+        self.content_events = 0
+        self.done = False
+        self.finish_reason: str | None = None
+        self.finished: set[int] = set()
+        self.first: dict[str, Any] | None = None
+        self.parts: list[str] = []
+        self.plain = True
+        self.refusal = False
+        self.skipped = 0
+        self.tool_calls = 0
+        self.usage: Any = None
+        self.usage_chunk: dict[str, Any] | None = None
+
+    @property
+    def complete(self) -> bool:
+        """Whether every choice said how it ended."""
+        return len(self.finished) >= self._n
+
+    @property
+    def model(self) -> str:
+        """The model's name as the client sees it."""
+        return self._model or self.deployment.model
+
+    @property
+    def text(self) -> str:
+        """The content of choice 0 so far."""
+        return "".join(self.parts)
+
+    def feed(self, event: Event) -> bytes | None:
+        """Take one event; return the payload to send (without SSE framing), None when there is nothing to send."""
+        chunk = event.chunk
+        if chunk is None:
+            self.done = self.done or event.done
+            self.skipped += event.malformed
+            return None
+        raw = event.raw
+        if self._model is None:
+            self._name(chunk)
+        if self._renamed:
+            chunk["model"] = self._model
+            raw = None
+        choices = chunk.get("choices")
+        if choices:
+            self._read(choices)
+        if "usage" in chunk:
+            return self._with_usage(chunk, raw, bool(choices))
+        return raw if raw is not None else orjson.dumps(chunk)
+
+    def _name(self, chunk: dict[str, Any]) -> None:
+        said = chunk.get("model")
+        self._model = chunks.shown_model(said, self.deployment)
+        self._renamed = said != self._model
+        self.first = {name: chunk.get(name) for name in ("id", "created")}
+
+    def _read(self, choices: Any) -> None:
+        for choice in choices if type(choices) is list else ():
+            if type(choice) is not dict:
+                continue
+            reason = choice.get("finish_reason")
+            if reason:
+                index = choice.get("index")
+                self.finished.add(index if type(index) is int else 0)
+                self.finish_reason = self.finish_reason or str(reason)
+            delta = choice.get("delta")
+            if type(delta) is dict:
+                self._read_delta(delta)
+
+    def _read_delta(self, delta: dict[str, Any]) -> None:
+        content = delta.get("content")
+        if type(content) is str and content:
+            self.characters += len(content)
+            self.content_events += 1
+            if self._keep_text:
+                self.parts.append(content)
+            if len(delta) == 1:
+                return
+        for name in chunks.CONTENT[1:]:
+            value = delta.get(name)
+            if value:
+                self.plain = False
+                self.characters += len(value) if type(value) is str else 32
+                self.content_events += not content
+                if name == "tool_calls" and type(value) is list:
+                    self.tool_calls += sum(1 for call in value if type(call) is dict and call.get("id"))
+                elif name == "refusal":
+                    self.refusal = True
+
+    def _with_usage(self, chunk: dict[str, Any], raw: bytes | None, has_choices: bool) -> bytes | None:  # noqa: FBT001
+        usage = chunk["usage"]
+        if usage:
+            self.usage = usage
+            if not has_choices:
+                self.usage_chunk = chunk if self._include_usage else None
+                return None
+        if self._include_usage:
+            return raw if raw is not None else orjson.dumps(chunk)
+        # OpenAI repeats a null in every chunk; outside of strings these bytes can be nothing else.
+        if raw is not None and usage is None and raw.count(_NULL_USAGE) == 1:
+            return raw.replace(_NULL_USAGE, b"")
+        del chunk["usage"]
+        return orjson.dumps(chunk)
+
+    def tail(self, provider_cost_usd: float | None) -> Tail:
+        """Return what the stream said of itself at its end."""
+        first = self.first or {}
+        refused = self.refusal or self.finish_reason == "content_filter"
+        name = first.get("id")
+        return Tail(
+            self.finish_reason,
+            refused,
+            self.tool_calls,
+            name if type(name) is str else "",
+            self.skipped,
+            provider_cost_usd,
+        )

@@ -1,0 +1,58 @@
+"""Everything the edge works with, put together once by ``app.py`` and handed in; nothing here is a global."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from gateway.admission import Admission
+from gateway.clock import Clock, SystemClock
+from gateway.config.settings import Settings
+from gateway.config.watch import ConfigHolder
+from gateway.decisions import DecisionIds, RecentDecisions
+from gateway.keys import KeyRing
+from gateway.learner import Learner
+from gateway.observe.observer import Observer
+from gateway.recorder import Recorder
+from gateway.sessions import Sessions
+from gateway.steady import SteadyClock
+from router_core.classifier import ClassifierModel
+from router_core.features import Embedder
+from router_core.ports import Forwarder
+from router_core.retry_budget import RetryBudget
+
+
+@dataclass(slots=True)
+class Services:
+    """The parts of one worker. ``quirks`` remembers parameters of ours that a deployment refused."""
+
+    settings: Settings
+    config: ConfigHolder
+    forwarder: Forwarder
+    learner: Learner
+    observer: Observer
+    recorder: Recorder
+    keys: KeyRing
+    budgets: Any
+    sessions: Sessions
+    admission: Admission
+    ids: DecisionIds
+    decisions: RecentDecisions
+    classifier: ClassifierModel
+    embedder: Embedder | None
+    store: Any = None
+    exchanger: Any = None
+    experiments: Any = None
+    shadow: Any = None
+    idempotency: Any = None
+    clock: Clock = field(default_factory=SystemClock)
+    steady: SteadyClock = field(default_factory=SteadyClock)
+    rng: random.Random = field(default_factory=random.Random)
+    retry_budget: RetryBudget = field(default_factory=RetryBudget)
+    quirks: set[tuple[str, str]] = field(default_factory=set)
+    after: list[Callable[..., None]] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+    ready: bool = False
+    demo: Any = None

@@ -1,0 +1,205 @@
+"""A client's stream: relayed event by event, ended truthfully, recovered when its upstream breaks and policy says so.
+
+Nothing is sent before the first content; whatever was sent is never changed or repeated; a stream that did not end
+whole ends with an error event and without ``[DONE]``.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from contextlib import aclosing
+from typing import Any
+
+from gateway import chunks
+from gateway.attempts import AttemptLoop, Exhausted
+from gateway.calls import LiveCall
+from gateway.context import RequestContext
+from gateway.idle import IdleWatch
+from gateway.limits import stream_limits
+from gateway.recovery import Mismatch, Splice, can_continue, continuation
+from gateway.relay import Relay
+from gateway.services import Services
+from gateway.usage import cost_of, usage_of
+from router_core.errors import AttemptFailed
+from router_core.outcome import AttemptRole, Failure, FailureKind, Usage
+from router_core.ports import Event
+from router_core.request import StreamRecovery
+
+
+class StreamFailed(Exception):
+    """A stream could not be brought to a whole end; ``failure`` is the last one."""
+
+    def __init__(self, failure: Failure) -> None:
+        """Keep the failure for the error event."""
+        super().__init__(failure.message)
+        self.failure = failure
+
+
+class ClientStream:
+    """One client's stream, fed by one upstream call after another until the answer is whole."""
+
+    def __init__(self, services: Services, ctx: RequestContext, loop: AttemptLoop, live: LiveCall) -> None:
+        """Take over an open call; ``loop`` gives more of them."""
+        self._services = services
+        self._ctx = ctx
+        self._loop = loop
+        self.live = live
+        self.relay = self._new_relay(live)
+        self._sent_parts = 0
+
+    def _new_relay(self, live: LiveCall) -> Relay:
+        ctx = self._ctx
+        keep = ctx.recovery is StreamRecovery.CONTINUE
+        return Relay(live.deployment, include_usage=ctx.chat.include_usage, n=ctx.chat.n, keep_text=keep)
+
+    async def payloads(self) -> AsyncIterator[bytes]:
+        """Yield the payloads to send, without framing; raises StreamFailed when no whole end can be reached."""
+        try:
+            async for payload in self._first():
+                yield payload
+        except AttemptFailed as exc:
+            if self._ctx.recovery is not StreamRecovery.CONTINUE or not can_continue(self._ctx, self.relay):
+                raise StreamFailed(exc.failure) from exc
+            async for payload in self._continued(exc.failure):
+                yield payload
+
+    async def buffered(self) -> list[bytes]:
+        """Return all payloads of a whole answer; falls back like a request without a stream. Raises Exhausted."""
+        while True:
+            held: list[bytes] = []
+            try:
+                held.extend([payload async for payload in self._first()])
+            except AttemptFailed as exc:
+                self.live = await self._loop.open()
+                self._ctx.fallback_reason = str(exc.failure.kind)
+                self.relay = self._new_relay(self.live)
+            else:
+                return held
+
+    async def _first(self) -> AsyncIterator[bytes]:
+        """Relay one upstream to its end. After a malformed event, unless skipping is allowed, hold what follows."""
+        skip = self._ctx.recovery is StreamRecovery.ERROR
+        relay = self.relay
+        held: list[bytes] = []
+        async with aclosing(self._events(self.live, relay)) as events:
+            async for _, payload in events:
+                if relay.skipped and not skip:
+                    held.append(payload or b"")
+                else:
+                    self._sent_parts = len(relay.parts)
+                    if payload is not None:
+                        yield payload
+        if relay.skipped and not skip:
+            self._require_whole()
+            for payload in filter(None, held):
+                yield payload
+        self._finish(self.live, relay)
+
+    def _require_whole(self) -> None:
+        """Refuse a stream with a malformed event unless as many pieces came as the provider says it wrote."""
+        usage = usage_of(self.relay.usage)
+        if usage is None or self.relay.content_events < usage.output:
+            failure = Failure(FailureKind.STREAM_BROKEN, "the provider sent an event that is no JSON")
+            self._fail(self.live, self.relay, failure)
+            raise AttemptFailed(failure)
+
+    async def _events(
+        self, live: LiveCall, relay: Relay
+    ) -> AsyncGenerator[tuple[Mapping[str, Any] | None, bytes | None]]:
+        """Feed a relay with a call's events, held ones first. A call that does not end whole is booked and raises."""
+        for event in live.held:
+            yield event.chunk, relay.feed(event)
+        live.held = []
+        failure: Failure | None = None
+        try:
+            async with aclosing(self._watched(live, relay)) as events:
+                async for event in events:
+                    yield event.chunk, relay.feed(event)
+        except AttemptFailed as exc:
+            failure = exc.failure
+        finally:
+            await live.aclose()
+        if relay.complete:
+            return  # everything was said; how the connection ended is nobody's concern
+        if failure is None:
+            failure = Failure(FailureKind.STREAM_TRUNCATED, "the provider's stream ended before the answer did")
+        self._fail(live, relay, failure)
+        raise AttemptFailed(failure)
+
+    async def _watched(self, live: LiveCall, relay: Relay) -> AsyncGenerator[Event]:
+        """Yield a call's remaining events; silence, too many comments and the time limit raise AttemptFailed."""
+        policy = self._ctx.policy
+        idle_s, total_s = stream_limits(live.deployment, live.provider, policy)
+        left = min(live.started + total_s, self._ctx.deadline) - self._services.steady()
+        comments = 0
+        shortened = False
+        with IdleWatch(idle_s, asyncio.get_running_loop().time() + max(0.0, left)) as watch:
+            try:
+                while not relay.done:
+                    if relay.complete and not shortened:
+                        watch.shorten(policy.timeouts.after_finish_s)
+                        shortened = True
+                    if comments <= policy.upstream.idle_comments:
+                        watch.waiting()
+                    event: Event | None = await anext(live.events, None)
+                    if event is None:
+                        return
+                    comments = comments + 1 if event.comment else 0
+                    if not event.comment:
+                        watch.got()
+                        yield event
+            except asyncio.CancelledError:
+                if not watch.expired:
+                    raise
+                watch.uncancel()
+        if watch.expired:
+            raise AttemptFailed(Failure(FailureKind.STREAM_BROKEN, "the provider's stream fell silent"))
+
+    async def _continued(self, failure: Failure) -> AsyncIterator[bytes]:
+        """Go on from what was sent with other deployments until the answer is whole; raises StreamFailed."""
+        text = "".join(self.relay.parts[: self._sent_parts])
+        first = self.relay
+        for _ in range(self._ctx.policy.retry.max_attempts):
+            if not self._loop.left:
+                self._loop.again(self.live.attempt)
+            overrides = continuation(self._services, self._ctx, text)
+            try:
+                live = await self._loop.open(overrides=overrides)
+            except Exhausted as exc:
+                raise StreamFailed(exc.failure or failure) from exc
+            live.role = AttemptRole.CONTINUATION
+            self.live, self.relay = live, self._new_relay(live)
+            splice = Splice(text, first, prefilled="messages" in overrides(live.deployment.id))
+            try:
+                async with aclosing(self._events(live, self.relay)) as events:
+                    async for chunk, _payload in events:
+                        for payload in splice.take(chunk):
+                            yield payload
+                splice.require_end()
+            except AttemptFailed as exc:
+                text, failure = splice.text, exc.failure
+            except Mismatch as exc:
+                text, failure = splice.text, Failure(FailureKind.STREAM_BROKEN, str(exc))
+                # It answered well, only differently: nobody's fault, so its circuit is left alone.
+                live.cancel(self.usage_of(self.relay))
+            else:
+                self._finish(live, self.relay)
+                return
+        raise StreamFailed(failure)
+
+    def _finish(self, live: LiveCall, relay: Relay) -> None:
+        live.close(self.usage_of(relay), relay.tail(cost_of(relay.usage)))
+
+    def usage_of(self, relay: Relay) -> Usage:
+        """Return a stream's usage: the provider's, else our estimate."""
+        found = usage_of(relay.usage)
+        return found or chunks.estimate_usage(self._ctx.routing.input_tokens, relay.characters)
+
+    def _fail(self, live: LiveCall, relay: Relay, failure: Failure) -> None:
+        live.fail(failure, self.usage_of(relay) if relay.characters else None)
+
+    def abandon(self) -> None:
+        """Book the open call as cancelled: the client has left."""
+        relay = self.relay
+        self.live.cancel(self.usage_of(relay) if relay.characters else None)

@@ -1,0 +1,77 @@
+"""Usage and cost as providers report them in OpenAI's shape -> our five disjoint kinds."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any, Final
+
+from router_core.outcome import Usage
+
+_MOST: Final = 1 << 40
+"""Counts above this are garbage, not tokens."""
+
+
+def usage_of(usage: object) -> Usage | None:
+    """Return the five kinds of a ``usage`` object, or None when there is none or it says nothing.
+
+    ``prompt_tokens`` includes what was read from and written to a cache, ``completion_tokens`` includes reasoning
+    (OpenAI's meaning; https://platform.openai.com/docs/api-reference/chat/object). Parts larger than their whole are
+    clipped to it.
+    """
+    if not isinstance(usage, Mapping):
+        return None
+    prompt = _count(usage.get("prompt_tokens"))
+    completion = _count(usage.get("completion_tokens"))
+    if prompt is None and completion is None:
+        return None
+    prompt, completion = prompt or 0, completion or 0
+    read = _mapping(usage.get("prompt_tokens_details"))
+    written = _mapping(usage.get("completion_tokens_details"))
+    cached = _first(
+        read.get("cached_tokens"),
+        usage.get("cache_read_input_tokens"),
+        usage.get("prompt_cache_hit_tokens"),  # DeepSeek
+        usage.get("cached_tokens"),  # Moonshot
+    )
+    cache_write = _first(
+        read.get("cache_creation_tokens"),
+        read.get("cache_write_tokens"),  # OpenRouter
+        usage.get("cache_creation_input_tokens"),
+    )
+    reasoning = _first(written.get("reasoning_tokens"), usage.get("reasoning_tokens"))
+    cached = min(cached, prompt)
+    cache_write = min(cache_write, prompt - cached)
+    reasoning = min(reasoning, completion)
+    return Usage(
+        input=prompt - cached - cache_write,
+        cached_input=cached,
+        cache_write=cache_write,
+        output=completion - reasoning,
+        reasoning=reasoning,
+    )
+
+
+def cost_of(usage: object) -> float | None:
+    """Return what the provider itself says the call cost, in USD (``usage.cost``, as OpenRouter sends), or None."""
+    if not isinstance(usage, Mapping):
+        return None
+    cost = usage.get("cost")
+    if isinstance(cost, bool) or not isinstance(cost, int | float) or not math.isfinite(cost) or cost < 0:
+        return None
+    return float(cost)
+
+
+def _first(*values: object) -> int:
+    """Return the first positive count; a zero beside a real number elsewhere is a filler."""
+    return next((count for value in values if (count := _count(value))), 0)
+
+
+def _count(value: object) -> int | None:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        return None
+    return int(value) if 0 <= value <= _MOST else None
+
+
+def _mapping(value: Any) -> Mapping[str, Any]:
+    return value if isinstance(value, Mapping) else {}

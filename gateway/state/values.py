@@ -60,7 +60,9 @@ def add_sums(into: dict[str, dict[str, float]], sums: Sums) -> None:
     for key, fields in sums.items():
         target = into.setdefault(key, {})
         for name, value in finite(fields):
-            target[name] = target.get(name, 0.0) + value
+            total = target.get(name, 0.0) + value
+            if math.isfinite(total):
+                target[name] = total
 
 
 def join_maxima(into: dict[str, float], maxima: Mapping[str, float]) -> None:

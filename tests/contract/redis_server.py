@@ -73,7 +73,8 @@ class RedisServer:
                 if self.command("PING").startswith(b"+PONG"):
                     return
             time.sleep(0.02)
-        raise TimeoutError(f"redis-server on port {self.port} did not answer")
+        message = f"redis-server on port {self.port} did not answer"
+        raise TimeoutError(message)
 
     def command(self, *words: str) -> bytes:
         """Send one command on a connection of its own, and return the first bytes of the answer."""

@@ -20,7 +20,7 @@ LARGE: Final[frozenset[str]] = frozenset()
 # Written with classes such as [k] so that this file does not match itself.
 EVERYWHERE: Final = {
     "a path of one machine": re.compile(
-        r"(?<![\w.}])/(?:wor[k]|hom[e]/(?!app\b)[a-z]\w*|roo[t]|User[s]|opt/wheel[s])/"
+        r"(?<![\w.}])/(?:wor[k]|hom[e]/(?!(?:app|someone|user)/)[a-z]\w*|roo[t]|User[s]|opt/wheel[s])/"
     ),
     "a package index": re.compile(
         r"PIP_(?:FIND_LINK[S]|INDEX_UR[L]|EXTRA_INDEX_UR[L])|--(?:find-link[s]|(?:extra-)?index-ur[l])[ =](?=\S)"

@@ -109,7 +109,7 @@ def test_a_forbidden_import_breaks_its_contract(skeleton: Path, file: str, line:
 def test_litellm_is_allowed_where_it_is_carried(skeleton: Path):
     (skeleton / "gateway/forward/litellm_door.py").write_text("def f():\n    import litellm\n")
     (skeleton / "gateway/app.py").write_text("import gateway.forward.litellm_door\n")
-    # The composition root reaches litellm through the adapter, which is what "imported by three files" means.
+    # The composition root reaches litellm through the adapter, which is what the contract means.
     result = lint_imports(skeleton)
     assert result.returncode == 0, result.stdout
 

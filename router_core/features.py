@@ -67,12 +67,12 @@ DENSE_NAMES: Final = (
     "opens_code",  # 1 when the turn opens with code
     "diff",  # lines of a diff, at most 5, / 5
     "log",  # time stamps, levels and stack frames, at most 5, / 5
-    "table",  # lines with two or more separators (comma, bar, tab), at most 10, / 10
+    "table",  # lines with two or more commas, bars, tabs or semicolons, at most 10, / 10
     "slots",  # template slots such as ${x}, {x}, <x>, at most 5, / 5
     "headings",  # Markdown headings, at most 5, / 5
     "numbers",  # numbers, at most 20, / 20
     "operators",  # arithmetic between numbers, at most 5, / 5
-    "identifiers",  # CVE, hash, address and path shapes, at most 5, / 5
+    "identifiers",  # CVE numbers, addresses and system paths, at most 5, / 5
     "wide",  # share of characters outside ASCII
     "you_are",  # 1 when the turn opens by giving a role
     "short",  # 1 when the turn has at most 40 characters
@@ -81,31 +81,28 @@ DENSE_NAMES: Final = (
     "tools",  # log1p of tools offered, / 5
 )
 
-_QUESTION: Final = re.compile(r"[?？؟]")
 _OPTION: Final = re.compile(r"(?m)^[ \t]*[(（]?[A-Ja-jА-Е][)）.:、]")
 _LATEX: Final = re.compile(r"\\[a-zA-Z]{2,12}|\$[^$\n ]|\^\{|_\{")
 _BULLET: Final = re.compile(r"(?m)^[ \t]{0,8}(?:[-*•·]|\d{1,3}[.)、])[ \t]")
 _OPENS_CODE: Final = re.compile(
-    r"\s*(?:def |class |import |from \w+ import|#include|function |public |private |const |let |var |package |use |fn |SELECT |select |<\?php|<html|@\w+|async )"
+    r"\s*(?:def |class |import |from \w+ import|#include|function |public |private |const |let |var |package |use |fn "
+    r"|SELECT |select |<\?php|<html|@\w+|async )"
 )
 _DIFF: Final = re.compile(r"(?m)^(?:diff --git|@@ |[+-]{3} |[+-][^+\-\s])")
-_LOG: Final = re.compile(
-    r"\b\d{2}:\d{2}:\d{2}\b|\b(?:ERROR|WARN|WARNING|INFO|FATAL|DEBUG)\b|Traceback|Exception\b|(?m:^\s+at )"
-)
-_TABLE: Final = re.compile(r"(?m)^[^\n|,\t;]{0,60}[|,\t;][^\n|,\t;]{0,60}[|,\t;][^\n]{0,60}$")
+_LOG_WORDS: Final = ("ERROR", "WARN", "INFO", "FATAL", "Traceback", "Exception", "\n    at ")
+_CLOCK: Final = re.compile(r"\b\d\d:\d\d:\d\d")
 _SLOT: Final = re.compile(r"\$\{|\{\{|\{[A-Za-z_]|<[A-Z_]{3}|\[[A-Z][A-Za-z_]{2}|<<")
-_HEADING: Final = re.compile(r"(?m)^#{1,4} \S")
 _NUMBER: Final = re.compile(r"\d+")
 _OPERATOR: Final = re.compile(r"\d\s?[-+*/×÷=^%<>]\s?[\d(]")
-_IDENTIFIER: Final = re.compile(
-    r"CVE-|\b[0-9a-fA-F]{16}|\d{1,3}\.\d{1,3}\.\d{1,3}\.\d|hxxp|[A-Z]:\\|/etc/|/bin/|\bT1\d{3}"
-)
-_DIGIT: Final = re.compile(r"\d")
+_IDENTIFIERS: Final = ("CVE-", "hxxp", ":\\", "/etc/", "/bin/", "sha256", "0x")
+_ADDRESS: Final = re.compile(r"\d{1,3}\.\d{1,3}\.\d{1,3}\.\d")
 _ROLE: Final = re.compile(
     r"(?i)\W{0,4}(?:i want you to act|act as|you are|you're|role:|your role|ты |вы |представь|你是|你现在|请你扮演|假设你|"
     r"actúa como|eres |imagina que eres|du bist|sie sind|agis |tu es |vous êtes|aja como|você é|atue como|あなたは|당신은|너는|أنت |तुम |आप |agisci|sei un|sen bir|bir .{0,30}gibi davran)"
 )
 _SCAN: Final = 2000
+_SHORT_LINE: Final = 160
+_SHORT_TURN: Final = 40
 
 
 def extract(prompt: Prompt, embedder: Embedder | None) -> Features:
@@ -126,45 +123,55 @@ def extract(prompt: Prompt, embedder: Embedder | None) -> Features:
 
 
 def dense_features(prompt: Prompt, share: float) -> NDArray[np.float32]:
-    """Return one value for each of ``DENSE_NAMES``, all within [0, 2]."""
+    """Return one value for each of ``DENSE_NAMES``, all within [0, 2]. Cheap presence tests guard the expressions."""
     text = prompt.user[:_SCAN]
     size = len(text) or 1
     tail = text[-40:].rstrip(" \n\r\t\"'”»)")
-    numbers = len(_NUMBER.findall(text))
+    numbers = _NUMBER.findall(text)
+    lines = text.count("\n")
     wide = 0 if text.isascii() else size - len(text.encode("ascii", "ignore"))
+    several = len(numbers) > 1
     values = (
         math.log1p(prompt.user_chars) / 10,
-        len(_DIGIT.findall(text)) / size,
+        sum(map(len, numbers)) / size,
         share,
-        _capped(_QUESTION, text, 5),
+        min(text.count("?") + (text.count("？") + text.count("؟") if wide else 0), 5) / 5,
         float(tail.endswith(("?", "？", "؟"))),
-        _capped(_OPTION, text, 5),
+        _capped(_OPTION, text, 5) if lines or size < _SHORT_LINE else 0.0,
         _capped(_LATEX, text, 5) if "\\" in text or "$" in text or "{" in text else 0.0,
-        math.log1p(text.count("\n")) / 5,
-        _capped(_BULLET, text, 10),
+        math.log1p(lines) / 5,
+        _capped(_BULLET, text, 10) if lines else 0.0,
         float("```" in text),
         float('"""' in text),
         float(_OPENS_CODE.match(text) is not None),
-        _capped(_DIFF, text, 5) if "\n" in text else 0.0,
-        _capped(_LOG, text, 5),
-        _capped(_TABLE, text, 10) if "\n" in text else 0.0,
-        _capped(_SLOT, text, 5),
-        _capped(_HEADING, text, 5) if "#" in text else 0.0,
-        min(numbers, 20) / 20,
-        _capped(_OPERATOR, text, 5) if numbers > 1 else 0.0,
-        _capped(_IDENTIFIER, text, 5),
+        _capped(_DIFF, text, 5) if lines else 0.0,
+        min(sum([text.count(w) for w in _LOG_WORDS]) + (len(_CLOCK.findall(text)) if several else 0), 5) / 5,
+        _table_lines(text) / 10 if lines else 0.0,
+        _capped(_SLOT, text, 5) if "{" in text or "<" in text or "[" in text else 0.0,
+        min(text.count("\n#") + text.startswith("#"), 5) / 5,
+        min(len(numbers), 20) / 20,
+        _capped(_OPERATOR, text, 5) if several else 0.0,
+        min(sum([text.count(w) for w in _IDENTIFIERS]) + (len(_ADDRESS.findall(text)) if several else 0), 5) / 5,
         wide / size,
         float(_ROLE.match(text) is not None),
-        float(prompt.user_chars <= 40),
+        float(prompt.user_chars <= _SHORT_TURN),
         math.log1p(len(prompt.system)) / 10,
         math.log1p(prompt.n_messages) / 5,
         math.log1p(prompt.n_tools) / 5,
     )
-    return np.array(values, dtype=np.float32).clip(0.0, 2.0)
+    return np.array([min(2.0, v) for v in values], dtype=np.float32)
 
 
 def _capped(pattern: re.Pattern[str], text: str, most: int) -> float:
     return min(len(pattern.findall(text)), most) / most
+
+
+def _table_lines(text: str) -> int:
+    """Count lines, of the first and last ten, that hold two or more of the same separator; at most 10."""
+    lines = text.split("\n")
+    shown = lines if len(lines) <= 20 else lines[:10] + lines[-10:]  # noqa: PLR2004 - ten at each end
+    rows = [x for x in shown if len(x) <= _SHORT_LINE and max(map(x.count, ",|\t;")) > 1]
+    return min(10, len(rows))
 
 
 def hashed_embedding(text: str) -> NDArray[np.float32]:
@@ -194,12 +201,24 @@ _SCRIPTS: Final = (
     (re.compile(r"[\u0370-\u03ff]"), "el"),
 )
 _STOPWORDS: Final[dict[str, frozenset[str]]] = {
-    "en": frozenset(["the", "of", "and", "to", "in", "is", "that", "for", "with", "this", "you", "what", "how", "are", "write"]),
-    "es": frozenset(["el", "los", "las", "una", "que", "para", "con", "por", "del", "cómo", "qué", "está", "escribe", "esta"]),
-    "de": frozenset(["der", "die", "das", "und", "ist", "nicht", "ein", "eine", "für", "mit", "den", "wie", "schreibe", "bitte"]),
-    "fr": frozenset(["le", "les", "des", "une", "est", "pour", "dans", "avec", "que", "qui", "du", "sur", "moi", "écris"]),
-    "pt": frozenset(["uma", "que", "para", "com", "não", "do", "da", "os", "como", "em", "você", "escreva", "por", "isso"]),
-    "it": frozenset(["il", "che", "per", "con", "una", "del", "della", "sono", "come", "gli", "non", "scrivi", "questo", "di"]),
+    "en": frozenset(
+        ["the", "of", "and", "to", "in", "is", "that", "for", "with", "this", "you", "what", "how", "are", "write"]
+    ),
+    "es": frozenset(
+        ["el", "los", "las", "una", "que", "para", "con", "por", "del", "cómo", "qué", "está", "escribe", "esta"]
+    ),
+    "de": frozenset(
+        ["der", "die", "das", "und", "ist", "nicht", "ein", "eine", "für", "mit", "den", "wie", "schreibe", "bitte"]
+    ),
+    "fr": frozenset(
+        ["le", "les", "des", "une", "est", "pour", "dans", "avec", "que", "qui", "du", "sur", "moi", "écris"]
+    ),
+    "pt": frozenset(
+        ["uma", "que", "para", "com", "não", "do", "da", "os", "como", "em", "você", "escreva", "por", "isso"]
+    ),
+    "it": frozenset(
+        ["il", "che", "per", "con", "una", "del", "della", "sono", "come", "gli", "non", "scrivi", "questo", "di"]
+    ),
     "tr": frozenset(["bir", "ve", "bu", "için", "ile", "nasıl", "yaz", "mi", "ne", "olan", "bana", "şu"]),
     "nl": frozenset(["het", "een", "van", "voor", "met", "niet", "dat", "op", "hoe", "schrijf", "deze", "zijn"]),
     "pl": frozenset(["jest", "nie", "się", "na", "do", "jak", "dla", "napisz", "czy", "oraz", "ten"]),

@@ -24,17 +24,17 @@ if TYPE_CHECKING:
 class Settings:
     """The trainer's knobs. ``inverse_penalty`` is scikit-learn's C; the scales set how strongly each block is penalised."""
 
-    inverse_penalty: float = 3.0
+    inverse_penalty: float = 2.0
     embedding_scale: float = 1.5
     dense_scale: float = 1.0
-    term_scale: float = 3.0
+    term_scale: float = 2.0
     system_weight: float = 0.5
     min_rows: int = 2
     """A term must occur in this many rows."""
     keep_terms: int = 30_000
     drop_embedding: float = 0.25
     """Share of rows that is seen a second time without its embedding, so that words alone suffice too."""
-    drop_words: float = 0.4
+    drop_words: float = 0.25
     """Share of rows that is seen again by its concepts and measures alone, so that unseen languages work."""
     balance: float = 0.5
     """Exponent of the class weights: 0 leaves the corpus's shares, 1 makes all classes equal."""

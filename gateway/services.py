@@ -56,3 +56,7 @@ class Services:
     warnings: list[str] = field(default_factory=list)
     ready: bool = False
     demo: Any = None
+    watcher: Any = None
+    feedback: Any = None
+    sharing: Any = None
+    tasks: list[Any] = field(default_factory=list)

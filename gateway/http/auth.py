@@ -7,9 +7,9 @@ loopback gateway is open, and Host must then name the loopback (DNS rebinding).
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Final
+from typing import Annotated, Final
 
-from fastapi import Request
+from fastapi import Depends, Request
 
 from gateway.http.errors import ApiError
 from gateway.keys import ANONYMOUS, KeyRing, Principal
@@ -79,3 +79,10 @@ def admin(request: Request) -> Principal:
     if not found.admin:
         raise ApiError(403, "this needs an admin key", "permission_denied", should_retry=False)
     return found
+
+
+Client = Annotated[Principal, Depends(client)]
+"""A caller that may send requests; what browsed routes ask for."""
+
+Admin = Annotated[Principal, Depends(admin)]
+"""An operator; what the operator's routes ask for."""

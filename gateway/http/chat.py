@@ -52,8 +52,7 @@ class ChatEndpoint:
             self.tasks.add(task)
             task.add_done_callback(self.tasks.discard)
         try:
-            if scope["method"] != "POST":
-                raise ApiError(405, "use POST", "method_not_allowed", headers={"allow": "POST"}, should_retry=False)
+            check_method(scope)
             principal = require_client(authenticate(headers, services.keys, open_host=services.settings.allow_open))
             await services.admission.enter(principal.key_id)
             try:
@@ -122,6 +121,12 @@ class ChatEndpoint:
             await send({"type": "http.response.body", "body": b""})
         finally:
             await reply.stream.aclose()
+
+
+def check_method(scope: Scope) -> None:
+    """Refuse everything but POST; raises ApiError 405."""
+    if scope["method"] != "POST":
+        raise ApiError(405, "use POST", "method_not_allowed", headers={"allow": "POST"}, should_retry=False)
 
 
 async def send_error(send: Send, error: ApiError, name: str, elapsed_s: float) -> None:

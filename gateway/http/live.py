@@ -3,7 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any, Final, NamedTuple
+
+
+def _version() -> str:
+    try:
+        return version("moe-gateway")
+    except PackageNotFoundError:  # run from a folder that was never installed
+        return "0.1.0"
+
+
+VERSION: Final = _version()
 
 
 class LiveDeployment(NamedTuple):
@@ -56,3 +67,39 @@ def breaker_row(each: LiveDeployment) -> dict[str, Any]:
         "ejected": each.ejected,
         "credentials": each.credentials,
     }
+
+
+def live_of(services: Any) -> Live:
+    """Gather the moment from the worker's services (``gateway.services.Services``; not imported: it knows adapters)."""
+    registry = services.config.current.registry
+    snapshot, now = services.learner.snapshot, services.steady()
+    rows = []
+    for deployment in registry.deployments.values():
+        circuit = snapshot.circuit(deployment.id)
+        open_s = max(circuit.open_until, snapshot.provider_open.get(deployment.provider, 0.0)) - now
+        state = str(circuit.state)
+        if state == "closed" and open_s > 0.0 and deployment.provider in snapshot.provider_open:
+            state = "open"
+        ejected_s = circuit.ejected_until - now
+        waits = [seconds for seconds in (open_s if state == "open" else 0.0, ejected_s) if seconds > 0.0]
+        rows.append(
+            LiveDeployment(
+                id=deployment.id,
+                provider=deployment.provider,
+                model=deployment.model,
+                callable=deployment.callable and deployment.enabled,
+                state=state,
+                reason=circuit.reason if circuit.reason or state == "closed" else "provider",
+                retry_in_s=max(waits) if waits else None,
+                ejected=ejected_s > 0.0,
+                credentials=state != "closed" and circuit.reason == "credentials",
+            )
+        )
+    exchanger = services.exchanger
+    return Live(
+        deployments=tuple(rows),
+        in_flight=services.admission.in_flight,
+        store_degraded=bool(exchanger is not None and exchanger.degraded),
+        reload_failures=services.config.failures,
+        version=VERSION,
+    )

@@ -3,43 +3,23 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
-from typing import Any, Final, Protocol
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Annotated, Any, Final
 
 import orjson
 from fastapi import APIRouter, Depends, Request, Response
 
-from gateway.http.errors import ApiError, invalid
-from gateway.http.live import Live
+from gateway.http.auth import client
+from gateway.http.errors import invalid
+from gateway.http.live import Live, live_of
 from gateway.http.tables import to_csv
+from gateway.keys import Principal
 from router_core.task import TaskType
 
 REPORTS: Final = ("providers", "deployments", "tasks", "costs", "win-rates", "anomalies", "timeline")
 WINDOWS: Final = ("hour", "day", "week", "month", "all")
 FORMATS: Final = ("json", "csv")
 _NAME: Final = re.compile(r"[A-Za-z0-9._:/@+#-]{1,256}")
-
-
-class Caller(Protocol):
-    """Who asks: as ``auth.principal`` returns it."""
-
-    @property
-    def key_id(self) -> str:
-        """The id of the key that was shown."""
-        ...
-
-    @property
-    def admin(self) -> bool:
-        """Whether it may see everybody's traffic."""
-        ...
-
-
-class Reports(Protocol):
-    """What the observer answers."""
-
-    def report(self, name: str, *, window: str, scope: str, task: str | None, provider: str | None) -> dict[str, Any]:
-        """Return one report as plain JSON."""
-        ...
 
 
 def parse(request: Request) -> dict[str, str | None]:
@@ -70,30 +50,28 @@ def parse(request: Request) -> dict[str, str | None]:
     return values
 
 
-def routes(
-    principal: Callable[..., Any], observer: Callable[[Request], Reports], live: Callable[[Request], Live]
-) -> APIRouter:
-    """Build the routes. ``principal`` authenticates; the others find the observer and the moment's state."""
-    router = APIRouter(prefix="/v1/stats", tags=["stats"])
+router = APIRouter(prefix="/v1/stats", tags=["stats"])
 
-    def answer(name: str) -> Callable[..., Any]:
-        async def read(request: Request, caller: Any = Depends(principal)) -> Response:  # noqa: B008 - local name
-            try:
-                asked = parse(request)
-            except ApiError as exc:
-                return Response(exc.render(), exc.status, media_type="application/json")
-            scope = "" if caller.admin else caller.key_id
-            found = observer(request).report(
-                name, window=str(asked["window"]), scope=scope, task=asked["task"], provider=asked["provider"]
-            )
-            body = with_breakers(name, found, live(request))
-            return as_csv(name, body) if asked["format"] == "csv" else as_json(body)
 
-        return read
+def _answer(name: str) -> Callable[..., Awaitable[Response]]:
+    async def read(request: Request, caller: Annotated[Principal, Depends(client)]) -> Response:
+        asked = parse(request)
+        services = request.app.state.services
+        found = services.observer.report(
+            name,
+            window=asked["window"],
+            scope="" if caller.admin else caller.key_id,
+            task=asked["task"],
+            provider=asked["provider"],
+        )
+        body = with_breakers(name, found, live_of(services)) if caller.admin else found
+        return as_csv(name, body) if asked["format"] == "csv" else as_json(body)
 
-    for name in REPORTS:
-        router.add_api_route(f"/{name}", answer(name), methods=["GET"], name=f"stats_{name.replace('-', '_')}")
-    return router
+    return read
+
+
+for _name in REPORTS:
+    router.add_api_route(f"/{_name}", _answer(_name), methods=["GET"], name=f"stats_{_name.replace('-', '_')}")
 
 
 def with_breakers(name: str, found: dict[str, Any], live: Live) -> dict[str, Any]:

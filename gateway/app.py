@@ -1,0 +1,237 @@
+"""The composition root: the only file that names concrete adapters. Builds the services, starts and stops them."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import gc
+import logging
+import os
+import random
+from collections.abc import Mapping
+from typing import Any, Final
+
+from fastapi import FastAPI, Request
+from fastapi.responses import Response
+from starlette.exceptions import HTTPException
+
+from gateway.admission import Admission
+from gateway.config.loader import LoadedConfig, load
+from gateway.config.settings import Settings
+from gateway.config.watch import ConfigHolder, ConfigWatcher
+from gateway.decisions import DecisionIds, RecentDecisions
+from gateway.demo.fleet import DemoProvider, start_fleet, stop_fleet
+from gateway.demo.registry import demo_config
+from gateway.disconnect import Receive
+from gateway.embedding import load_embedder
+from gateway.feedback import FeedbackDesk
+from gateway.forward.catalog import facts
+from gateway.forward.forwarder import HttpForwarder, needs_litellm
+from gateway.http import admin, dashboard, feedback, health, metrics, models, not_yet, route, stats
+from gateway.http.chat import ChatEndpoint, Scope, Send
+from gateway.http.errors import ApiError
+from gateway.keys import KeyRing
+from gateway.learner import Learner
+from gateway.observe.observer import Observer
+from gateway.recorder import Recorder
+from gateway.secrets import Secret
+from gateway.services import Services
+from gateway.sessions import Sessions
+from gateway.sharing import Sharing, shared_signing_key
+from gateway.state import open_store
+from gateway.state.exchange import Exchanger
+from gateway.steady import SteadyClock
+from gateway.store_errors import StoreError
+from gateway.weights import load_classifier
+
+_log = logging.getLogger("gateway")
+CHAT: Final = "/v1/chat/completions"
+_ROUTERS: Final = (models, route, feedback, stats, metrics, dashboard, health, admin, not_yet)
+
+
+def load_config(settings: Settings, overlay: Mapping[str, Any] | None = None) -> LoadedConfig:
+    """Read the configuration; raises ConfigInvalid with everything that is wrong."""
+    return load(settings.config_dir, os.environ, facts, overlay=overlay)
+
+
+async def load_with_demo(settings: Settings) -> tuple[ConfigHolder, list[DemoProvider]]:
+    """Read the configuration; when no deployment is callable, start the demo providers and add them."""
+    config = load_config(settings)
+    if any(each.callable and each.enabled for each in config.registry.deployments.values()):
+        return ConfigHolder(config, lambda: load_config(settings)), []
+    fleet = await start_fleet()
+    overlay = demo_config(fleet)
+    return ConfigHolder(load_config(settings, overlay), lambda: load_config(settings, overlay)), fleet
+
+
+def build(settings: Settings, config: ConfigHolder, fleet: list[DemoProvider]) -> Services:
+    """Put the parts of one worker together; nothing is opened yet."""
+    steady = SteadyClock()
+    observer = Observer()
+    recent: RecentDecisions[Any] = RecentDecisions()
+    rng = random.Random()  # noqa: S311 - exploration and jitter, not secrets
+
+    def secret(name: str) -> Secret | None:
+        return config.current.secrets.get(name)
+
+    forwarder = HttpForwarder(
+        secrets=secret,
+        trust_env=settings.trust_env,
+        ca_file=str(settings.ca_file) if settings.ca_file is not None else None,
+    )
+    services = Services(
+        settings=settings,
+        config=config,
+        forwarder=forwarder,
+        learner=Learner(steady, rng),
+        observer=observer,
+        recorder=Recorder(observer, recent),
+        keys=KeyRing(
+            api_keys=[key.reveal() for key in settings.api_keys],
+            admin_keys=[key.reveal() for key in settings.admin_keys],
+            metrics_keys=[key.reveal() for key in settings.metrics_keys],
+        ),
+        budgets=None,
+        sessions=Sessions(),
+        admission=Admission(lambda: config.current.policy.admission, rng),
+        ids=DecisionIds(),
+        decisions=recent,
+        classifier=load_classifier(),
+        embedder=load_embedder(),
+        steady=steady,
+        rng=rng,
+        demo=fleet,
+    )
+    services.warnings.extend(settings.warnings)
+    services.watcher = ConfigWatcher(config)
+    services.feedback = FeedbackDesk(services)
+    return services
+
+
+async def start(services: Services) -> None:
+    """Open everything and warm up; ``services.ready`` is set when requests are welcome."""
+    services.admission.start()
+    await services.forwarder.open()
+    services.store = await _open_store(services)
+    sharing = Sharing(services)
+    services.exchanger = Exchanger(services.store, collect=sharing.collect, apply=sharing.apply)
+    await services.exchanger.flush()
+    sharing.start()
+    services.exchanger.start()
+    key = await shared_signing_key(services.store)
+    if key is not None:
+        services.ids.rekey(key)
+    with contextlib.suppress(StoreError):
+        await services.keys.reload(services.store)
+    services.tasks = [
+        asyncio.create_task(services.keys.follow(services.store), name="keys"),
+        asyncio.create_task(services.watcher.run(), name="config-watch"),
+    ]
+    services.sharing = sharing
+    services.watcher.holder.on_reload(lambda _, report: _log.info("%s", report))
+    await _warm(services)
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 20)
+    services.ready = True
+
+
+async def _open_store(services: Services) -> Any:
+    """Open the configured store; one that cannot be opened at all gives way to memory, with a warning."""
+    store = open_store(services.settings.store_url)
+    try:
+        await store.open()
+    except StoreError as exc:
+        services.warnings.append(f"the state store cannot be opened ({exc}); learning stays in memory")
+        _log.warning(services.warnings[-1])
+        store = open_store("memory://")
+        await store.open()
+    return store
+
+
+async def _warm(services: Services) -> None:
+    """Pay litellm's import before the first request needs it; in the background when nobody may."""
+    registry = services.config.current.registry
+    used = {each.provider for each in registry.deployments.values() if each.callable and each.enabled}
+    providers = [registry.providers[name] for name in used if name in registry.providers]
+    translated = [provider for provider in providers if needs_litellm(provider)]
+    if translated:
+        await services.forwarder.warm(translated)
+
+
+async def stop(services: Services) -> None:
+    """Flush and close everything, in reverse."""
+    services.ready = False
+    for task in services.tasks:
+        task.cancel()
+    await services.admission.stop()
+    if services.sharing is not None:
+        await services.sharing.stop()
+    if services.exchanger is not None:
+        await services.exchanger.stop()
+    if services.store is not None:
+        with contextlib.suppress(StoreError):
+            await services.store.close()
+    await services.forwarder.close()
+    if services.demo:
+        stop_fleet(services.demo)
+
+
+def browsed(services: Services) -> FastAPI:
+    """Return the FastAPI application for everything but the hot route. Its documents need an admin key."""
+    app = FastAPI(title="moe-gateway", docs_url=None, redoc_url=None, openapi_url=None)
+    app.state.services = services
+    for module in _ROUTERS:
+        app.include_router(module.router)
+
+    async def render(request: Request, exc: Exception) -> Response:
+        error = exc if isinstance(exc, ApiError) else _of_http(exc)
+        headers = error.all_headers()
+        given = request.headers.get("x-request-id", "")
+        if given:
+            headers["x-request-id"] = given if given.replace("-", "").replace("_", "").isalnum() else "invalid"
+        return Response(error.render(), error.status, headers, "application/json")
+
+    app.add_exception_handler(ApiError, render)
+    app.add_exception_handler(HTTPException, render)
+    app.add_exception_handler(Exception, render)
+    return app
+
+
+def _of_http(exc: Exception) -> ApiError:
+    if isinstance(exc, HTTPException):
+        codes = {404: "not_found", 405: "method_not_allowed"}
+        return ApiError(exc.status_code, str(exc.detail), codes.get(exc.status_code, "invalid_request"))
+    _log.error("a browsed route failed", exc_info=exc)
+    return ApiError(500, "the gateway failed; see its log", "internal_error")
+
+
+class GatewayApp:
+    """The ASGI application: the hot route at once, everything else through FastAPI."""
+
+    def __init__(self, services: Services) -> None:
+        """Make both applications."""
+        self.services = services
+        self.chat = ChatEndpoint(services)
+        self.browsed = browsed(services)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request."""
+        if scope["type"] == "http":
+            if scope["path"] == CHAT:
+                await self.chat(scope, receive, send)
+            else:
+                await self.browsed(scope, receive, send)
+        elif scope["type"] == "lifespan":
+            await _lifespan(receive, send)
+        else:
+            await send({"type": "websocket.close", "code": 1003})
+
+
+async def _lifespan(receive: Receive, send: Send) -> None:
+    """Acknowledge start and stop; the services are started and stopped by whoever runs the server."""
+    while True:
+        message = await receive()
+        await send({"type": f"{message['type']}.complete"})
+        if message["type"] == "lifespan.shutdown":
+            return

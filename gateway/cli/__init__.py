@@ -1,0 +1,42 @@
+"""``moe-gateway``: one command a file. Exit codes: 0 well, 1 failed, 2 wrong usage or configuration."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import sys
+from collections.abc import Sequence
+
+COMMANDS = ("serve", "check", "explain", "stats", "keys", "calibrate", "backtest", "ledger", "experiments")
+
+
+def parser() -> argparse.ArgumentParser:
+    """Return the parser with every command that is there."""
+    top = argparse.ArgumentParser(
+        prog="moe-gateway",
+        description="An OpenAI-compatible LLM gateway that decides well.",
+        epilog="Run 'moe-gateway COMMAND --help' for one command's options.",
+    )
+    commands = top.add_subparsers(dest="command", metavar="COMMAND", required=True)
+    for name in COMMANDS:
+        try:
+            module = importlib.import_module(f"gateway.cli.{name}")
+        except ModuleNotFoundError as exc:
+            if exc.name != f"gateway.cli.{name}":
+                raise
+            continue
+        module.add_parser(commands)
+    return top
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run a command; returns its exit code."""
+    args = parser().parse_args(argv)
+    module = importlib.import_module(f"gateway.cli.{args.command}")
+    try:
+        return int(module.run(args))
+    except KeyboardInterrupt:
+        return 130
+    except BrokenPipeError:
+        sys.stderr.close()
+        return 1

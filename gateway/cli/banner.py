@@ -1,0 +1,46 @@
+"""What ``serve`` prints when it is ready: where to point a client, and what is behind it."""
+
+from __future__ import annotations
+
+from gateway.demo.fleet import DemoProvider
+from gateway.services import Services
+
+
+def banner(services: Services, port: int) -> str:
+    """Return the text; keys are never part of it."""
+    settings = services.settings
+    host = "127.0.0.1" if settings.host in {"0.0.0.0", "::"} else settings.host  # noqa: S104 - shown, not bound
+    base = f"http://{f'[{host}]' if ':' in host else host}:{port}"
+    registry = services.config.current.registry
+    live = [each.id for each in registry.deployments.values() if each.callable and each.enabled]
+    absent = [each.id for each in registry.deployments.values() if not each.callable]
+    key = "any" if services.keys.empty else "$MOE_API_KEY"
+    lines = [f"moe-gateway listens on {base}", ""]
+    if services.demo:
+        lines.append("no provider key is set: answers come from the built-in demo providers")
+        lines += [_demo_line(each) for each in services.demo]
+        lines.append("")
+    lines.append(f"live deployments ({len(live)}): {', '.join(live)}")
+    if absent:
+        lines.append(f"no key ({len(absent)}): {', '.join(absent)}")
+    lines += [f"warning: {text}" for text in services.warnings]
+    if services.keys.empty:
+        lines.append("warning: no keys are configured; everything is open to this machine")
+    lines += [
+        "",
+        "try it:",
+        f"  curl -s {base}/v1/chat/completions -H 'authorization: Bearer {key}' -H 'content-type: application/json' \\",
+        """    -d '{"model": "auto", "messages": [{"role": "user", "content": "Write a haiku about routers"}]}'""",
+        "",
+        "or in Python:",
+        "  from openai import OpenAI",
+        f'  client = OpenAI(base_url="{base}/v1", api_key="{key}")',
+        '  print(client.chat.completions.create(model="auto", messages=[{"role": "user", "content": "Hi"}]))',
+        "",
+        f"dashboard: {base}/dashboard",
+    ]
+    return "\n".join(lines)
+
+
+def _demo_line(each: DemoProvider) -> str:
+    return f"  demo provider {each.name} ({each.wire} wire) pid {each.pid} at {each.base_url}"

@@ -1,0 +1,162 @@
+"""``moe-gateway serve``: listen and answer until told to stop."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import logging
+import os
+import socket
+import sys
+from types import FrameType
+from typing import Any
+
+import uvicorn
+
+from gateway.app import GatewayApp, build, load_with_demo, start, stop
+from gateway.cli.banner import banner
+from gateway.config.problems import ConfigInvalid
+from gateway.config.settings import VARIABLES, Settings, check_bind
+from gateway.demo.fleet import DemoFailed
+from gateway.http.server import GuardedProtocol
+from gateway.services import Services
+
+_log = logging.getLogger("gateway")
+
+
+def add_parser(commands: Any) -> None:
+    """Add the command."""
+    told = "\n".join(f"  {name:24} {meaning}" for name, meaning in VARIABLES.items())
+    parser = commands.add_parser(
+        "serve",
+        help="listen and answer requests",
+        description="Listen and answer requests. Without any provider key the built-in demo providers are used.",
+        epilog=f"environment:\n{told}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--config", dest="config_dir", metavar="DIR", help="folder of models.yaml and policy.yaml")
+    parser.add_argument("--host", help="address to listen on (default 127.0.0.1)")
+    parser.add_argument("--port", type=int, help="port to listen on (default 8080; 0: any free one)")
+    parser.add_argument("--workers", type=int, help="worker processes (default 1)")
+    parser.add_argument("--store", dest="store_url", metavar="URL", help="where learned state is kept")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Serve; returns 0 after a clean stop, 2 for a configuration that cannot be, 1 when the port is taken."""
+    flags = {name: getattr(args, name) for name in ("config_dir", "host", "port", "workers", "store_url")}
+    if flags["config_dir"] is not None:
+        from pathlib import Path
+
+        flags["config_dir"] = Path(flags["config_dir"])
+    try:
+        settings = Settings.from_env(os.environ, flags)
+        check_bind(settings)
+    except ConfigInvalid as exc:
+        print(exc, file=sys.stderr)
+        return 2
+    _set_up_logging(settings)
+    try:
+        listener = listen(settings.host, settings.port)
+    except OSError as exc:
+        print(f"cannot listen on {settings.host}:{settings.port}: {exc.strerror}", file=sys.stderr)
+        return 1
+    with listener:
+        return run_loop(settings, listener)
+
+
+def run_loop(settings: Settings, listener: socket.socket) -> int:
+    """Serve on an open socket with the fastest event loop there is."""
+    factory = None
+    with contextlib.suppress(ImportError):
+        import uvloop
+
+        factory = uvloop.new_event_loop
+    with asyncio.Runner(loop_factory=factory) as runner:
+        try:
+            return runner.run(serve(settings, listener))
+        except ConfigInvalid as exc:
+            print(exc, file=sys.stderr)
+            return 2
+        except DemoFailed as exc:
+            print(f"the demo providers did not start: {exc}", file=sys.stderr)
+            return 1
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """Return a listening socket; raises OSError when the address is taken."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind((host, port))
+        listener.listen(2048)
+        listener.setblocking(False)  # noqa: FBT003 - the socket's own signature
+    except OSError:
+        listener.close()
+        raise
+    return listener
+
+
+async def serve(settings: Settings, listener: socket.socket) -> int:
+    """Build, start, listen; on SIGTERM or SIGINT drain and flush."""
+    config, fleet = await load_with_demo(settings)
+    services = build(settings, config, fleet)
+    app = GatewayApp(services)
+    server = Server(services, app)
+    try:
+        await start(services)
+        services.watcher.install_sighup()
+        port = listener.getsockname()[1]
+        print(banner(services, port), flush=True)
+        await server.serve(sockets=[listener])
+    finally:
+        await stop(services)
+    return 0
+
+
+class Server(uvicorn.Server):
+    """uvicorn with our way of stopping: not ready at once, streams finish, then error events, then the end."""
+
+    def __init__(self, services: Services, app: GatewayApp) -> None:
+        """Configure uvicorn for many slow clients and long streams."""
+        admission = services.config.current.policy.admission
+        self._services = services
+        self._app = app
+        config = uvicorn.Config(
+            app,
+            http=GuardedProtocol,
+            ws="none",
+            lifespan="off",
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            date_header=False,
+            timeout_keep_alive=75,
+            timeout_graceful_shutdown=int(admission.drain_s) + 3,
+            backlog=2048,
+            h11_max_incomplete_event_size=64 * 1024,
+        )
+        super().__init__(config)
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """Begin to drain; a second signal ends at once."""
+        if not self._services.admission.draining:
+            self._services.admission.draining = True
+            drain_s = self._services.config.current.policy.admission.drain_s
+            self._expel = asyncio.get_running_loop().call_later(drain_s, self._end_streams)
+        super().handle_exit(sig, frame)
+
+    def _end_streams(self) -> None:
+        """End what is still open with an error event."""
+        self._services.admission.expelled = True
+        for task in list(self._app.chat.tasks):
+            task.cancel()
+
+
+def _set_up_logging(settings: Settings) -> None:
+    logging.basicConfig(
+        level=settings.log_level.upper(), format="%(asctime)s %(levelname)s %(name)s %(message)s", stream=sys.stderr
+    )
+    for noisy in ("LiteLLM", "httpx", "aiohttp.access"):
+        logging.getLogger(noisy).setLevel(logging.WARNING)

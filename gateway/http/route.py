@@ -1,0 +1,69 @@
+"""``POST /v1/route`` and ``GET /v1/decisions/{id}``: a decision without a call, and a past one with its outcome."""
+
+from __future__ import annotations
+
+import secrets
+from typing import Any
+
+import orjson
+from fastapi import APIRouter, Request, Response
+
+from gateway.http.answers import answer
+from gateway.http.auth import Client
+from gateway.http.body import check_headers, read_body
+from gateway.http.errors import ApiError
+from gateway.http.headers import read_hints
+from gateway.http.wire import parse_chat
+from gateway.prepare import prepare
+from gateway.recorder import KIND
+from gateway.refusals import no_candidate
+from gateway.store_errors import StoreError
+from router_core.record import to_record
+
+router = APIRouter(tags=["decisions"])
+
+
+@router.post("/v1/route")
+async def route(request: Request, caller: Client) -> Response:
+    """Decide as chat would, call nobody, and answer with the whole decision."""
+    services = request.app.state.services
+    started = services.steady()
+    headers = request.scope["headers"]
+    limits = services.config.current.policy.limits
+    check_headers(headers, limits)
+    chat = parse_chat(await read_body(request.receive, limits), limits)
+    hints = read_hints(headers, chat.own, caller.default_hints, caller.default_policy)
+    ctx = prepare(services, chat, hints, caller, f"req_{secrets.token_hex(12)}", started)
+    record = {"object": "router.decision", "id": ctx.decision_id, **to_record(ctx.routing, ctx.decision)}
+    if ctx.decision.chosen is None:
+        error = no_candidate(ctx.decision)
+        error.extra = {**error.extra, "router": record}
+        raise error
+    return answer(record)
+
+
+@router.get("/v1/decisions/{name}")
+async def decision(name: str, request: Request, caller: Client) -> Response:
+    """Return a past decision and what became of it; a key sees its own, an admin all."""
+    services = request.app.state.services
+    missing = ApiError(404, "there is no such decision (yet)", "decision_not_found", "id", retry_after_s=1.0)
+    if services.ids.made_at(name) is None:
+        raise missing
+    finished = services.recorder.recent.get(name)
+    if finished is not None:
+        record = orjson.dumps(services.recorder.record(finished), default=str)
+        owner = finished.outcome.key_id
+    else:
+        record = await _stored(services, name)
+        owner = orjson.loads(record)["key_id"] if record is not None else None
+    if record is None or (owner != caller.key_id and not caller.admin):
+        raise missing
+    return Response(record, 200, {"cache-control": "no-store"}, "application/json")
+
+
+async def _stored(services: Any, name: str) -> bytes | None:
+    try:
+        found: bytes | None = await services.store.get(KIND, name)
+    except StoreError:
+        return None
+    return found

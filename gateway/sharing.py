@@ -1,0 +1,142 @@
+"""What workers tell each other: sums and documents through the exchange, circuits and ejections at once.
+
+The worker's memory stays the truth for its own decisions; the store only brings the others' news.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import secrets
+from collections.abc import Mapping
+from typing import Any, Final
+
+import orjson
+
+from gateway.services import Services
+from gateway.store_errors import StoreError
+from router_core.breaker import Circuit, State
+from router_core.ports import Batch, Pull
+
+_log = logging.getLogger("gateway.sharing")
+OBSERVED: Final = "seen|"
+CIRCUIT: Final = "circuit"
+_SETTING: Final = "setting"
+_SIGNING: Final = "decision-key"
+
+
+class Sharing:
+    """Collects for the exchange, applies what comes back, publishes circuits and hears of the others'."""
+
+    def __init__(self, services: Services) -> None:
+        """Listen to this worker's circuits from now on."""
+        self._services = services
+        self._outgoing: asyncio.Queue[tuple[str, Circuit]] = asyncio.Queue(maxsize=1000)
+        self._tasks: list[asyncio.Task[None]] = []
+
+    def collect(self) -> Batch | None:
+        """Return what this worker learned since the last call."""
+        services = self._services
+        sums, maxima = services.learner.collect(services.config.current.policy)
+        for name, fields in services.observer.collect().items():
+            sums[OBSERVED + name] = fields
+        documents, rows = services.recorder.collect()
+        if not (sums or maxima or documents or rows):
+            return None
+        return Batch("", sums, maxima, documents, rows)
+
+    def apply(self, pull: Pull) -> None:
+        """Take over totals that changed."""
+        services = self._services
+        learned: dict[str, Mapping[str, float]] = {}
+        observed: dict[str, Mapping[str, float]] = {}
+        for name, fields in pull.sums.items():
+            if name.startswith(OBSERVED):
+                observed[name[len(OBSERVED) :]] = fields
+            else:
+                learned[name] = fields
+        if learned:
+            services.learner.apply(learned, pull.maxima, services.config.current.policy)
+        if observed:
+            services.observer.apply(observed)
+
+    def start(self) -> None:
+        """Begin to publish and to listen; needs the running loop and an open store."""
+        self._services.learner.on_circuit = self._changed
+        if self._services.store.shared:
+            self._tasks = [asyncio.create_task(self._publish()), asyncio.create_task(self._listen())]
+
+    async def stop(self) -> None:
+        """End both tasks."""
+        for task in self._tasks:
+            task.cancel()
+        for task in self._tasks:
+            with contextlib.suppress(asyncio.CancelledError):
+                await task
+        self._tasks = []
+
+    def _changed(self, deployment: str, circuit: Circuit) -> None:
+        if circuit.state is State.OPEN:
+            _log.warning("circuit of %s opened: %s", deployment, circuit.reason)
+        with contextlib.suppress(asyncio.QueueFull):
+            self._outgoing.put_nowait((deployment, circuit))
+
+    async def _publish(self) -> None:
+        while True:
+            deployment, circuit = await self._outgoing.get()
+            with contextlib.suppress(StoreError):
+                await self._services.store.publish(CIRCUIT, encode(deployment, circuit, self._services.steady()))
+
+    async def _listen(self) -> None:
+        async for topic, payload in self._services.store.subscribe():
+            if topic == CIRCUIT:
+                with contextlib.suppress(ValueError, KeyError, TypeError):
+                    deployment, circuit = decode(payload, self._services.steady())
+                    self._services.learner.join(deployment, circuit)
+            elif topic.startswith("key"):
+                self._services.keys.poke()
+
+
+def encode(deployment: str, circuit: Circuit, now: float) -> bytes:
+    """Return a circuit for other workers: times as seconds from now, because their clocks differ."""
+    return orjson.dumps(
+        {
+            "deployment": deployment,
+            "state": circuit.state,
+            "open_s": circuit.open_until - now,
+            "opens": circuit.opens,
+            "changed_s": circuit.changed_at - now,
+            "reason": circuit.reason,
+            "ejected_s": circuit.ejected_until - now,
+            "epoch": circuit.epoch,
+        }
+    )
+
+
+def decode(payload: bytes, now: float) -> tuple[str, Circuit]:
+    """Return another worker's circuit on this worker's clock; raises ValueError, KeyError or TypeError for garbage."""
+    told: dict[str, Any] = orjson.loads(payload)
+    circuit = Circuit(
+        state=State(told["state"]),
+        open_until=now + float(told["open_s"]),
+        opens=int(told["opens"]),
+        changed_at=now + float(told["changed_s"]),
+        reason=str(told["reason"]),
+        ejected_until=now + float(told["ejected_s"]),
+        epoch=int(told["epoch"]),
+    )
+    return str(told["deployment"]), circuit
+
+
+async def shared_signing_key(store: Any) -> bytes | None:
+    """Return the key that signs decision ids, the same for all workers of a store; None when the store is away."""
+    try:
+        found = await store.get(_SETTING, _SIGNING)
+        if found is None:
+            fresh = orjson.dumps({"key": secrets.token_hex(32)})
+            await store.put(_SETTING, _SIGNING, fresh)
+            found = await store.get(_SETTING, _SIGNING) or fresh
+        return bytes.fromhex(orjson.loads(found)["key"])
+    except (StoreError, ValueError, KeyError, TypeError):
+        return None

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Mapping, Sequence
+from itertools import accumulate
 from typing import NamedTuple
 
 from router_core.decision import ScoredCandidate
@@ -27,12 +29,16 @@ def _rank_key(candidate: ScoredCandidate) -> tuple[float, float, str]:
     return (-candidate.score, candidate.facts.expected_cost_usd, candidate.deployment)
 
 
-def confidence(ranking: Sequence[ScoredCandidate]) -> float:
-    """Return the margin to the runner-up as a number in [0, 1]: a lead of 5 points gives 0.5; no rival gives 1."""
-    if len(ranking) < 2:
+def confidence(chosen: ScoredCandidate, ranking: Sequence[ScoredCandidate]) -> float:
+    """Return the lead over the best rival as a number in [0, 1): 5 points give 0.5, no lead gives 0; no rival gives 1.
+
+    One that was explored, listed first or drawn by weight may trail its rivals.
+    """
+    rivals = [item.score for item in ranking if item.deployment != chosen.deployment]
+    if not rivals:
         return 1.0
-    margin = ranking[0].score - ranking[1].score
-    return margin / (margin + 5.0)
+    lead = max(0.0, chosen.score - max(rivals))
+    return lead / (lead + 5.0)
 
 
 def choose_scored(
@@ -76,13 +82,10 @@ def _rivals(
 def choose_weighted(ranking: Sequence[ScoredCandidate], deployments: Mapping[str, Deployment], draw: float) -> Choice:
     """Draw in proportion to weight x ramp; when all weights are zero, evenly."""
     shares = [deployments[item.deployment].weight * item.facts.ramp for item in ranking]
-    total = sum(shares)
-    if total <= 0.0:
+    if not any(shares):
         shares = [1.0] * len(ranking)
-        total = float(len(ranking))
-    mark = draw * total
-    for candidate, share in zip(ranking, shares, strict=True):
-        mark -= share
-        if mark < 0.0:
-            return Choice(candidate, share / total)
-    return Choice(ranking[-1], shares[-1] / total)
+    bounds = list(accumulate(shares))
+    total = bounds[-1]
+    # The first bound above the mark: one without a share is never it.
+    index = min(bisect_right(bounds, draw * total), len(ranking) - 1)
+    return Choice(ranking[index], shares[index] / total)

@@ -27,7 +27,10 @@ def sentence(
     rejections: Sequence[Rejection],
     order: str,
 ) -> str:
-    """Say in one sentence who was chosen and what spoke for it, or who refused whom."""
+    """Say in one sentence who was chosen and what spoke for it, or who refused whom.
+
+    ``ranking`` are those who could have been chosen, without the mere fallbacks; ``order`` is ``scored`` or says whose.
+    """
     task = f"{profile.task} ({profile.confidence:.2f})"
     if choice is None:
         rules = Counter(str(item.rule) for item in rejections)
@@ -35,12 +38,12 @@ def sentence(
         return f"{task}: no deployment is eligible; refused by {why}."
     chosen = choice.chosen
     if order != "scored":
-        return f"{task}: {chosen.deployment} comes first by the route's {order} order."
+        return f"{task}: {chosen.deployment} comes first by the {order} order."
     if choice.explored:
         share = f"{choice.propensity:.4f}"
         return f"{task}: {chosen.deployment} was explored with probability {share} to keep its evidence fresh."
     if len(ranking) == 1:
-        return f"{task}: {chosen.deployment} is the only eligible deployment."
+        return f"{task}: {chosen.deployment} is the only eligible one of what was asked for."
     rival = ranking[1] if ranking[0] is chosen else ranking[0]
     margin = chosen.score - rival.score
     return f"{task}: {chosen.deployment} scored {chosen.score:.1f}, {_versus(margin, rival, chosen)}."

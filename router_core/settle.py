@@ -72,14 +72,14 @@ def settle(question: Question, known: Sequence[Facts], refused: Sequence[Rejecti
     ranking = [item for item in everyone if item.deployment in named] or everyone
     mode = planner.mode_of(request.hints, str(request.profile.task), policy)
     if not ranking:
-        return _decision(question, (), rejections, None, Plan((), mode))
+        return _decision(question, (), (), rejections, None, Plan((), mode))
     choice = _choose(ranking, question, single=mode is Mode.SINGLE)
     legs, others = _plan(choice.chosen, ranking, everyone, question, mode)
     judge = None
     if mode in _JUDGED:
         judge = planner.choose_judge(legs, everyone, question.judges)
     plan = Plan(_attempts([*legs, *others], question), mode, len(legs), judge, last_resort)
-    return _decision(question, everyone, rejections, choice, plan)
+    return _decision(question, everyone, ranking, rejections, choice, plan)
 
 
 def least_bad(known: Sequence[Facts], rejections: Sequence[Rejection]) -> list[Facts]:
@@ -101,6 +101,13 @@ def _ordered(scored: Sequence[ScoredCandidate], question: Question) -> list[Scor
         place = {name: index for index, name in enumerate(wished)}
         ranking.sort(key=lambda item: min(place.get(n, len(place)) for n in question.pool[item.deployment].names))
     return ranking
+
+
+def _order_of(question: Question) -> str:
+    """Name what orders the candidates: the route's rule, or the request's own list."""
+    if question.resolved.order is Order.SCORED:
+        return "request's" if question.request.hints.order else "scored"
+    return f"route's {question.resolved.order}"
 
 
 def _choose(ranking: Sequence[ScoredCandidate], question: Question, *, single: bool) -> Choice:
@@ -146,6 +153,7 @@ def _attempts(plan: Sequence[ScoredCandidate], question: Question) -> tuple[Atte
 
 def _decision(
     question: Question,
+    everyone: Sequence[ScoredCandidate],
     ranking: Sequence[ScoredCandidate],
     rejections: Sequence[Rejection],
     choice: Choice | None,
@@ -154,13 +162,13 @@ def _decision(
     return Decision(
         profile=question.request.profile,
         policy=question.policy_name,
-        ranking=tuple(ranking),
+        ranking=tuple(everyone),
         rejections=tuple(rejections),
         attempts=plan.attempts,
         chosen=choice.chosen.deployment if choice else None,
-        confidence=choosing.confidence(ranking) if choice else 0.0,
+        confidence=choosing.confidence(choice.chosen, ranking) if choice else 0.0,
         propensity=choice.propensity if choice else 0.0,
-        rationale=sentence(question.request.profile, ranking, choice, rejections, str(question.resolved.order)),
+        rationale=sentence(question.request.profile, ranking, choice, rejections, _order_of(question)),
         at=question.now,
         draws=question.draws,
         policy_version=question.policy.version,

@@ -69,7 +69,7 @@ class RequestContext:
             return attempt
         left = limit - self.spent_usd
         least = min(LEAST_OUTPUT_TOKENS, self.routing.max_output_tokens or LEAST_OUTPUT_TOKENS)
-        fitted = attempt_for(self.deployment(attempt.deployment), facts, self.routing, self.policy, left)
+        fitted = attempt_for(self.deployment(attempt.deployment), facts, self.routing, left)
         return fitted if fitted.max_output_tokens is None or fitted.max_output_tokens >= least else None
 
     def book(self, outcome: AttemptOutcome) -> None:

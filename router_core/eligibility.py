@@ -7,9 +7,7 @@ from __future__ import annotations
 
 from router_core.decision import Attempt, Facts, Rejection, Rule
 from router_core.deployment import Deployment
-from router_core.facts import output_limit
-from router_core.policy import Policy
-from router_core.pricing import affordable_output
+from router_core.pricing import affordable_output, worst_usd
 from router_core.request import RoutingRequest
 
 LEAST_OUTPUT_TOKENS = 16
@@ -73,12 +71,23 @@ def _affordable(deployment: Deployment, facts: Facts, request: RoutingRequest, b
     return affordable_output(deployment, facts.input_tokens, budget_usd, request.n) >= least
 
 
-def attempt_for(
-    deployment: Deployment, facts: Facts, request: RoutingRequest, policy: Policy, budget_usd: float | None
-) -> Attempt:
-    """Return the call to make: with its output limit lowered to what the budget still buys, if it must be."""
-    if budget_usd is None or facts.worst_cost_usd <= budget_usd:
+def attempt_for(deployment: Deployment, facts: Facts, request: RoutingRequest, budget_usd: float | None) -> Attempt:
+    """Return the call to make: with its output limit lowered to what the budget buys where an answer could cost more.
+
+    Without a budget the worst case reckons with ``policy.default_max_output_tokens`` for a client without a limit of
+    its own; under one, with everything the deployment can write. A limit below 1 means that the budget buys nothing.
+    """
+    if budget_usd is None:
         return Attempt(deployment.id, None, facts.expected_cost_usd, facts.worst_cost_usd)
-    limit = output_limit(deployment, request, policy)
-    lowered = max(1, min(limit, affordable_output(deployment, facts.input_tokens, budget_usd, request.n)))
-    return Attempt(deployment.id, lowered, facts.expected_cost_usd, budget_usd)
+    longest = longest_output(deployment, facts, request)
+    affordable = affordable_output(deployment, facts.input_tokens, budget_usd, request.n)
+    if affordable >= longest:
+        worst = worst_usd(deployment, facts.input_tokens, longest, request.n)
+        return Attempt(deployment.id, None, facts.expected_cost_usd, min(worst, budget_usd))
+    return Attempt(deployment.id, affordable, facts.expected_cost_usd, budget_usd)
+
+
+def longest_output(deployment: Deployment, facts: Facts, request: RoutingRequest) -> int:
+    """Return the most tokens one choice can have: the client's limit, the deployment's, or what the window leaves."""
+    window = max(1, deployment.context_window - facts.input_tokens)
+    return min(request.max_output_tokens or window, deployment.max_output_tokens or window, window)

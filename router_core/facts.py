@@ -89,12 +89,6 @@ def gather(deployment: Deployment, ctx: Context) -> Facts:
     )
 
 
-def output_limit(deployment: Deployment, request: RoutingRequest, policy: Policy) -> int:
-    """Return the output tokens a reservation reckons with: the client's limit, else the policy's default."""
-    limit = request.max_output_tokens or policy.default_max_output_tokens
-    return min(limit, deployment.max_output_tokens) if deployment.max_output_tokens else limit
-
-
 def _circuit(deployment: Deployment, circuit: Circuit, ctx: Context) -> tuple[str, float, float]:
     """Return (state, seconds until a call is admitted, share of traffic it may carry)."""
     until = ctx.snapshot.provider_open.get(deployment.provider, 0.0)

@@ -8,6 +8,8 @@ from router_core.outcome import Usage
 INPUT_MARGIN = 1.25
 """The worst case reckons with a quarter more input tokens than estimated: our tokenizer is not the provider's."""
 
+_MANY = 2**31
+
 
 def cost_usd(usage: Usage, price: Price) -> float:
     """Return what a usage costs in USD: each of the five kinds at its own price, plus the price of the request."""
@@ -34,17 +36,20 @@ def expected_usd(
 
 
 def worst_usd(deployment: Deployment, input_tokens: int, output_limit: int, n: int = 1) -> float:
-    """Return what a call can cost at most in USD: nothing cached, a margin on the input, the whole output limit."""
-    per_input, _, per_output, per_request = deployment.rates
+    """Return what a call can cost at most in USD: the dearest kind of input with a margin, the whole output limit."""
+    per_input, per_cached, per_output, per_request = deployment.rates
     write = deployment.price.cache_write
-    dearest = per_input if write is None else max(per_input, write * 1e-6)
+    dearest = max(per_input, per_cached, 0.0 if write is None else write * 1e-6)
     return input_tokens * INPUT_MARGIN * dearest + output_limit * n * per_output + per_request
 
 
 def affordable_output(deployment: Deployment, input_tokens: int, budget_usd: float, n: int = 1) -> int:
-    """Return how many output tokens per choice ``budget_usd`` buys after the worst-case input; may be negative."""
-    per_output = deployment.rates[2]
+    """Return how many output tokens per choice ``budget_usd`` buys after the worst-case input.
+
+    At most 2 ** 31; negative when not even the input is affordable.
+    """
     left = budget_usd - worst_usd(deployment, input_tokens, 0)
-    if per_output <= 0.0:
-        return 2**31 if left >= 0.0 else -1
-    return int(left / (per_output * n) + 1e-9)
+    if left < 0.0:
+        return -1
+    each = deployment.rates[2] * n
+    return _MANY if left >= each * _MANY else int(left / each + 1e-9)

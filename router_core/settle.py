@@ -144,10 +144,9 @@ def _plan(
 
 
 def _attempts(plan: Sequence[ScoredCandidate], question: Question) -> tuple[Attempt, ...]:
-    request, policy = question.request, question.policy
+    request = question.request
     return tuple(
-        attempt_for(question.pool[item.deployment], item.facts, request, policy, request.hints.max_cost_usd)
-        for item in plan
+        attempt_for(question.pool[item.deployment], item.facts, request, request.hints.max_cost_usd) for item in plan
     )
 
 

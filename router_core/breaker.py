@@ -186,8 +186,9 @@ def eject(circuit: Circuit, now: float, seconds: float) -> Circuit:
 
 
 def reset(circuit: Circuit, now: float) -> Circuit:
-    """Close by hand and forget everything but the epoch."""
-    return Circuit(state=TRANSITIONS[circuit.state, Signal.RESET], changed_at=now, epoch=circuit.epoch + 1)
+    """Close by hand and forget everything but the epoch, and which lease is next: an old call may still hold one."""
+    state = TRANSITIONS[circuit.state, Signal.RESET]
+    return Circuit(state, changed_at=now, next_lease=circuit.next_lease, epoch=circuit.epoch + 1)
 
 
 def join(mine: Circuit, theirs: Circuit) -> Circuit:

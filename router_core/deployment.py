@@ -188,11 +188,11 @@ class Deployment:
         if self.context_window < 1:
             msg = f"context_window of {self.id} must be at least 1 token, not {self.context_window!r}"
             raise ConfigError(msg)
-        if self.id != f"{self.provider}/{self.model}" and not self.id.startswith(f"{self.provider}/"):
+        if not self.id.startswith(f"{self.provider}/"):
             msg = f"deployment id {self.id!r} must start with its provider, {self.provider!r}"
             raise ConfigError(msg)
-        if self.weight < 0.0:
-            msg = f"weight of {self.id} must be >= 0, not {self.weight!r}"
+        if not 0.0 <= self.weight < float("inf"):
+            msg = f"weight of {self.id} must be a finite number >= 0, not {self.weight!r}"
             raise ConfigError(msg)
         if not self.upstream_model:
             object.__setattr__(self, "upstream_model", self.model)

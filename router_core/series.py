@@ -121,9 +121,9 @@ class Series:
         for name, value in flat.items():
             if name in _KNOWN:
                 fields[name] = value
-            elif name[:1] == "d" and name[1:].lstrip("-").isdigit():
+            elif name[:1] == "d" and name[1:].isdecimal():
                 durations[int(name[1:])] = value
-            elif name[:1] == "t" and name[1:].lstrip("-").isdigit():
+            elif name[:1] == "t" and name[1:].isdecimal():
                 firsts[int(name[1:])] = value
         return cls(fields, durations, firsts, last_at)
 

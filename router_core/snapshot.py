@@ -118,7 +118,7 @@ def increments(outcome: AttemptOutcome | Reward, policy: Policy) -> tuple[Increm
     if outcome.failure is not None:
         if RULES[outcome.failure.kind].counts is Counts.NO:
             return ()
-        fields: dict[str, float] = {"n": 1.0}
+        fields: dict[str, float] = {"n": 1.0, "cost": outcome.cost_usd} if outcome.cost_usd else {"n": 1.0}
         recent = (1.0, 0.0, 0.0, outcome.cost_usd)
         durations = firsts = None
     else:

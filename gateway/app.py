@@ -16,6 +16,7 @@ from fastapi.responses import Response
 from starlette.exceptions import HTTPException
 
 from gateway.admission import Admission
+from gateway.budgets import Budgets
 from gateway.config.loader import LoadedConfig, load
 from gateway.config.settings import Settings
 from gateway.config.watch import ConfigHolder, ConfigWatcher
@@ -68,6 +69,7 @@ def build(settings: Settings, config: ConfigHolder, fleet: list[DemoProvider]) -
     """Put the parts of one worker together; nothing is opened yet."""
     steady = SteadyClock()
     observer = Observer()
+    store = open_store(settings.store_url)
     recent: RecentDecisions[Any] = RecentDecisions()
     rng = random.Random()  # noqa: S311 - exploration and jitter, not secrets
 
@@ -91,7 +93,8 @@ def build(settings: Settings, config: ConfigHolder, fleet: list[DemoProvider]) -
             admin_keys=[key.reveal() for key in settings.admin_keys],
             metrics_keys=[key.reveal() for key in settings.metrics_keys],
         ),
-        budgets=None,
+        store=store,
+        budgets=Budgets(store, lambda: config.current.policy.budgets),
         sessions=Sessions(),
         admission=Admission(lambda: config.current.policy.admission, rng),
         ids=DecisionIds(),
@@ -112,12 +115,13 @@ async def start(services: Services) -> None:
     """Open everything and warm up; ``services.ready`` is set when requests are welcome."""
     services.admission.start()
     await services.forwarder.open()
-    services.store = await _open_store(services)
+    await _open_store(services)
     sharing = Sharing(services)
     services.exchanger = Exchanger(services.store, collect=sharing.collect, apply=sharing.apply)
     await services.exchanger.flush()
     sharing.start()
     services.exchanger.start()
+    services.budgets.start()
     key = await shared_signing_key(services.store)
     if key is not None:
         services.ids.rekey(key)
@@ -136,17 +140,13 @@ async def start(services: Services) -> None:
     services.ready = True
 
 
-async def _open_store(services: Services) -> Any:
-    """Open the configured store; one that cannot be opened at all gives way to memory, with a warning."""
-    store = open_store(services.settings.store_url)
+async def _open_store(services: Services) -> None:
+    """Open the store; one that cannot be opened now is tried again by the exchange, and everybody goes on meanwhile."""
     try:
-        await store.open()
+        await services.store.open()
     except StoreError as exc:
-        services.warnings.append(f"the state store cannot be opened ({exc}); learning stays in memory")
+        services.warnings.append(f"the state store cannot be opened ({exc}); learning stays in memory until it can")
         _log.warning(services.warnings[-1])
-        store = open_store("memory://")
-        await store.open()
-    return store
 
 
 async def _warm(services: Services) -> None:
@@ -167,6 +167,7 @@ async def stop(services: Services) -> None:
     await services.admission.stop()
     if services.sharing is not None:
         await services.sharing.stop()
+    await services.budgets.stop()
     if services.exchanger is not None:
         await services.exchanger.stop()
     if services.store is not None:

@@ -10,6 +10,7 @@ from typing import Any
 from gateway.calls import OWN_DEADLINE, LiveCall
 from gateway.context import RequestContext
 from gateway.services import Services
+from gateway.spending import covers
 from router_core.decision import Attempt
 from router_core.errors import AttemptFailed, RouterError
 from router_core.outcome import AttemptRole, Failure, FailureKind
@@ -82,6 +83,8 @@ class AttemptLoop:
         tries, waited, force = 0, 0.0, self._ctx.decision.last_resort
         without: set[str] = set()
         while True:
+            if not await covers(self._services, self._ctx, attempt):
+                return 0, None
             live = self._grant(attempt, tries, force=force)
             if live is None:
                 return 0, None

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from gateway.budgets import FREE, Reservation
 from gateway.http.wire import ChatRequest
 from gateway.keys import Principal
 from router_core.decision import Attempt, Decision, Facts
@@ -22,7 +23,9 @@ class RequestContext:
 
     ``own_deadline`` is set when the client's hint, not the policy, made the deadline. ``upstream_s`` is time spent
     waiting
-    for providers, so that the rest is the gateway's own. ``dropped`` and ``adjusted`` name parameters for the headers.
+    for providers, so that the rest, taken when
+    the headers are made, is the gateway's own (``overhead_s``). ``dropped`` and ``adjusted`` name parameters for the headers.
+    ``reserved_usd`` is what ``reservation`` covers in the caller's budgets.
     """
 
     request_id: str
@@ -42,6 +45,7 @@ class RequestContext:
     tags: tuple[str, ...] = ()
     calls: int = 0
     upstream_s: float = 0.0
+    overhead_s: float | None = None
     spent_usd: float = 0.0
     attempts: list[AttemptOutcome] = field(default_factory=list)
     dropped: list[str] = field(default_factory=list)
@@ -50,6 +54,8 @@ class RequestContext:
     judge: str | None = None
     verdict: Mapping[str, object] | None = None
     error_code: str | None = None
+    reservation: Reservation = FREE
+    reserved_usd: float = 0.0
     _facts: dict[str, Facts] = field(default_factory=dict)
 
     def deployment(self, name: str) -> Deployment:

@@ -23,6 +23,7 @@ from gateway.refusals import all_failed, no_candidate
 from gateway.relay import DONE, frame
 from gateway.reply import Reply, routing_headers, served_headers
 from gateway.services import Services
+from gateway.spending import planned_usd, reserve
 from gateway.streams import ClientStream, StreamFailed
 from gateway.usage import cost_of, usage_of
 from router_core.outcome import AttemptRole, RequestOutcome
@@ -32,39 +33,31 @@ from router_core.request import Mode, StreamRecovery
 
 async def serve(services: Services, ctx: RequestContext) -> Reply:
     """Carry out a decision; raises ApiError. The outcome is recorded in every case, a stream's after its last byte."""
-    reservation = None
     try:
         if ctx.decision.chosen is None:
             raise no_candidate(ctx.decision)  # noqa: TRY301 - one place renders and records every refusal
-        reservation = await _reserve(services, ctx)
+        await reserve(services, ctx, planned_usd(ctx))
         policy = ctx.policy.retry
         services.retry_budget = services.retry_budget.deposit(services.steady(), policy.budget_window_s)
         try:
             loop, live = await _open(services, ctx)
             if ctx.chat.stream:
-                return await _streamed(services, ctx, loop, live, reservation)
+                return await _streamed(services, ctx, loop, live)
         except Exhausted as exc:
             raise all_failed(ctx, exc.failure, exc.reason) from exc
     except ApiError as exc:
         exc.headers = {**routing_headers(ctx, services.steady()), **exc.headers}
         if ctx.hints.explain:
             exc.extra = {**exc.extra, "router": explain(ctx)}
-        finish(services, ctx, exc.status, None, reservation, exc.code)
+        finish(services, ctx, exc.status, None, exc.code)
         raise
     except asyncio.CancelledError:
-        finish(services, ctx, 499, None, reservation, "client_closed_request")
+        finish(services, ctx, 499, None, "client_closed_request")
         raise
     except BaseException:
-        finish(services, ctx, 500, None, reservation, "internal_error")
+        finish(services, ctx, 500, None, "internal_error")
         raise
-    return _whole(services, ctx, live, reservation)
-
-
-async def _reserve(services: Services, ctx: RequestContext) -> Any:
-    if services.budgets is None:
-        return None
-    worst = max((attempt.worst_cost_usd for attempt in ctx.decision.attempts), default=0.0)
-    return await services.budgets.admit(ctx, worst)
+    return _whole(services, ctx, live)
 
 
 async def _open(services: Services, ctx: RequestContext) -> tuple[AttemptLoop, LiveCall]:
@@ -77,7 +70,7 @@ async def _open(services: Services, ctx: RequestContext) -> tuple[AttemptLoop, L
     return loop, await loop.open()
 
 
-def _whole(services: Services, ctx: RequestContext, live: LiveCall, reservation: Any) -> Reply:
+def _whole(services: Services, ctx: RequestContext, live: LiveCall) -> Reply:
     """Return a whole answer: its bytes as they came, unless the model's name or the explanation changes them."""
     answer = live.answer
     assert answer is not None, "a call that opened without a stream has an answer"  # noqa: S101 - narrows the type
@@ -103,13 +96,11 @@ def _whole(services: Services, ctx: RequestContext, live: LiveCall, reservation:
     now = services.steady()
     headers = routing_headers(ctx, now) | served_headers(ctx, live.deployment.id, model)
     headers["x-router-cost-usd"] = f"{ctx.spent_usd:.8f}"
-    finish(services, ctx, 200, live, reservation, answer=body)
+    finish(services, ctx, 200, live, answer=body)
     return Reply(200, headers, raw if raw is not None else orjson.dumps(body))
 
 
-async def _streamed(
-    services: Services, ctx: RequestContext, loop: AttemptLoop, live: LiveCall, reservation: Any
-) -> Reply:
+async def _streamed(services: Services, ctx: RequestContext, loop: AttemptLoop, live: LiveCall) -> Reply:
     """Return an open stream. A hint that bounded its first content does not bound the rest."""
     if ctx.own_deadline:
         ctx.own_deadline = False
@@ -126,7 +117,7 @@ async def _streamed(
     model = stream.relay.model if held else _first_model(live)
     served = stream.live.deployment.id
     headers = routing_headers(ctx, services.steady()) | served_headers(ctx, served, model)
-    return Reply(200, headers, stream=_events(services, ctx, stream, held, reservation))
+    return Reply(200, headers, stream=_events(services, ctx, stream, held))
 
 
 def _first_model(live: LiveCall) -> str:
@@ -137,10 +128,11 @@ def _first_model(live: LiveCall) -> str:
 
 
 async def _events(
-    services: Services, ctx: RequestContext, stream: ClientStream, held: list[bytes] | None, reservation: Any
+    services: Services, ctx: RequestContext, stream: ClientStream, held: list[bytes] | None
 ) -> AsyncGenerator[bytes]:
     """Yield framed events to the whole end or to an error event; booked and recorded after the last one."""
-    status, code, served = 499, "client_closed_request", None
+    status, code = 499, "client_closed_request"
+    done = False
     try:
         try:
             if held is None:
@@ -161,13 +153,14 @@ async def _events(
             status, code = 503, "draining"
             yield frame(_error_event(ctx, stream, "the gateway is shutting down", code))
             return
-        status, code, served = 200, None, stream.live
+        status, done = 200, True
         for payload in _endings(ctx, stream):
             yield frame(payload)
         yield DONE
     finally:
         stream.abandon()
-        finish(services, ctx, status, served, reservation, code, stream=stream)
+        served = stream.live if done else None
+        finish(services, ctx, status, served, None if done else code, stream=stream)
         await stream.live.aclose()
 
 
@@ -219,7 +212,6 @@ def finish(
     ctx: RequestContext,
     status: int,
     live: LiveCall | None,
-    reservation: Any,
     code: str | None = None,
     *,
     answer: Mapping[str, Any] | None = None,
@@ -227,8 +219,7 @@ def finish(
 ) -> None:
     """Settle, remember and record a finished request."""
     now = services.steady()
-    if reservation is not None:
-        services.budgets.settle(reservation, ctx.spent_usd)
+    services.budgets.settle(ctx.reservation, ctx.spent_usd)
     outcome = RequestOutcome(
         decision_id=ctx.decision_id,
         at=now,
@@ -242,7 +233,7 @@ def finish(
         tags=ctx.tags,
         session=ctx.hints.session,
         cost_usd=ctx.spent_usd,
-        overhead_s=max(0.0, now - ctx.started - ctx.upstream_s),
+        overhead_s=ctx.overhead_s or 0.0,
         policy=ctx.decision.policy,
         mode=str(ctx.decision.mode),
         error_code=code,

@@ -22,6 +22,8 @@ class Reply:
 def routing_headers(ctx: RequestContext, now: float) -> dict[str, str]:
     """Return the x-router-* headers as far as the request got. Values come from the registry or are numbers."""
     decision = ctx.decision
+    if ctx.overhead_s is None:
+        ctx.overhead_s = max(0.0, now - ctx.started - ctx.upstream_s)
     headers = {
         "x-request-id": ctx.request_id,
         "x-router-decision-id": ctx.decision_id,
@@ -30,7 +32,7 @@ def routing_headers(ctx: RequestContext, now: float) -> dict[str, str]:
         "x-router-policy": decision.policy,
         "x-router-mode": str(decision.mode),
         "x-router-attempts": str(ctx.calls),
-        "x-router-overhead-ms": f"{max(0.0, now - ctx.started - ctx.upstream_s) * 1000.0:.2f}",
+        "x-router-overhead-ms": f"{ctx.overhead_s * 1000.0:.2f}",
     }
     if ctx.fallback_reason is not None:
         headers["x-router-fallback-reason"] = ctx.fallback_reason

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 from gateway.admission import Admission
+from gateway.budgets import Budgets
 from gateway.clock import Clock, SystemClock
 from gateway.config.settings import Settings
 from gateway.config.watch import ConfigHolder
@@ -19,9 +20,26 @@ from gateway.recorder import Recorder
 from gateway.sessions import Sessions
 from gateway.steady import SteadyClock
 from router_core.classifier import ClassifierModel
+from router_core.deployment import Provider
 from router_core.features import Embedder
 from router_core.ports import Forwarder
 from router_core.retry_budget import RetryBudget
+
+
+class OpenForwarder(Forwarder, Protocol):
+    """A forwarder with a life: opened in its loop, warmed before readiness, closed at the end."""
+
+    async def open(self) -> None:
+        """Make the connection pool."""
+        ...
+
+    async def close(self) -> None:
+        """Close every connection."""
+        ...
+
+    async def warm(self, providers: Iterable[Provider] = ()) -> bool:
+        """Pay first-call costs of these providers; returns whether they are paid."""
+        ...
 
 
 @dataclass(slots=True)
@@ -30,19 +48,19 @@ class Services:
 
     settings: Settings
     config: ConfigHolder
-    forwarder: Forwarder
+    forwarder: OpenForwarder
     learner: Learner
     observer: Observer
     recorder: Recorder
     keys: KeyRing
-    budgets: Any
+    store: Any
+    budgets: Budgets
     sessions: Sessions
     admission: Admission
     ids: DecisionIds
-    decisions: RecentDecisions
+    decisions: RecentDecisions[Any]
     classifier: ClassifierModel
     embedder: Embedder | None
-    store: Any = None
     exchanger: Any = None
     experiments: Any = None
     shadow: Any = None

@@ -7,7 +7,7 @@ whole ends with an error event and without ``[DONE]``.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
 from typing import Any
 
@@ -53,7 +53,7 @@ class ClientStream:
         keep = ctx.recovery is StreamRecovery.CONTINUE
         return Relay(live.deployment, include_usage=ctx.chat.include_usage, n=ctx.chat.n, keep_text=keep)
 
-    async def payloads(self) -> AsyncIterator[bytes]:
+    async def payloads(self) -> AsyncGenerator[bytes]:
         """Yield the payloads to send, without framing; raises StreamFailed when no whole end can be reached."""
         try:
             async for payload in self._first():
@@ -77,7 +77,7 @@ class ClientStream:
             else:
                 return held
 
-    async def _first(self) -> AsyncIterator[bytes]:
+    async def _first(self) -> AsyncGenerator[bytes]:
         """Relay one upstream to its end. After a malformed event, unless skipping is allowed, hold what follows."""
         skip = self._ctx.recovery is StreamRecovery.ERROR
         relay = self.relay
@@ -156,7 +156,7 @@ class ClientStream:
         if watch.expired:
             raise AttemptFailed(Failure(FailureKind.STREAM_BROKEN, "the provider's stream fell silent"))
 
-    async def _continued(self, failure: Failure) -> AsyncIterator[bytes]:
+    async def _continued(self, failure: Failure) -> AsyncGenerator[bytes]:
         """Go on from what was sent with other deployments until the answer is whole; raises StreamFailed."""
         text = "".join(self.relay.parts[: self._sent_parts])
         first = self.relay

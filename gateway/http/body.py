@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import Final
 
-from gateway.disconnect import Receive
+from gateway.disconnect import Message, Receive
 from gateway.http.errors import ApiError
 from gateway.http.wire import too_large
 from router_core.policy import InputLimits
@@ -60,7 +60,7 @@ async def read_body(receive: Receive, limits: InputLimits) -> bytes:
     return b"".join(parts)
 
 
-async def _first(receive: Receive, limits: InputLimits) -> dict[str, object]:
+async def _first(receive: Receive, limits: InputLimits) -> Message:
     try:
         async with asyncio.timeout(limits.body_timeout_s):
             message = await receive()
@@ -68,7 +68,7 @@ async def _first(receive: Receive, limits: InputLimits) -> dict[str, object]:
         raise _slow() from exc
     if message["type"] == "http.disconnect":
         raise ClientGone
-    return dict(message)
+    return message
 
 
 def _slow() -> ApiError:

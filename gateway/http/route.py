@@ -51,7 +51,7 @@ async def decision(name: str, request: Request, caller: Client) -> Response:
         raise missing
     finished = services.recorder.recent.get(name)
     if finished is not None:
-        record = orjson.dumps(services.recorder.record(finished), default=str)
+        record: bytes | None = orjson.dumps(services.recorder.record(finished), default=str)
         owner = finished.outcome.key_id
     else:
         record = await _stored(services, name)

@@ -107,6 +107,7 @@ def status_of(services: Any) -> dict[str, Any]:
 async def _events(services: Any) -> AsyncIterator[bytes]:
     told = _moment(services)
     yield _event("status", told)
+    was_ready = services.ready
     watching = services.observer.feed.watch(idle_s=_IDLE_S)
     try:
         async for event in watching:
@@ -114,6 +115,8 @@ async def _events(services: Any) -> AsyncIterator[bytes]:
             if now != told:
                 told = now
                 yield _event("status", told)
+            if was_ready and not services.ready:  # draining: a feed must not hold the process up
+                return
             yield b": still here\n\n" if event is None else _event(event.kind, event.data)
     finally:
         await watching.aclose()

@@ -9,6 +9,7 @@ A series is stored as ``~EXPIRY~obs|SPAN|START|LABEL|LABEL…``: a store may for
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from enum import StrEnum
 from typing import Final, NamedTuple
 
@@ -83,6 +84,15 @@ def bucket_of(span: Span, at: float) -> Bucket:
     """Return the minute, hour or day that holds a wall-clock second."""
     size = _SECONDS[span]
     return Bucket(span, int(at // size) * size)
+
+
+def steps(buckets: Iterable[Bucket]) -> dict[int, list[Bucket]]:
+    """Return buckets by the beginning of the step a chart shows them in: minutes by threes, others as they are."""
+    found: dict[int, list[Bucket]] = {}
+    for bucket in buckets:
+        start = int(bucket.start)
+        found.setdefault(start - start % 180 if bucket.span is Span.MINUTE else start, []).append(bucket)
+    return found
 
 
 def expiry(bucket: Bucket) -> float | None:

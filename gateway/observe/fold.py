@@ -13,6 +13,7 @@ Requests (kind ``r``; scope, task): ``n``, ``ok``, ``sCLASS``, ``dur`` and ``dBI
 
 Bills (kind ``k``; scope, key id, and ``g``; scope, tag): ``n ok cost tokens``.
 Pairs (kind ``v``; scope, winner, loser): ``n`` wins, ``dr`` draws.
+Calibration (kind ``c``; scope, tenth of expected quality): ``n`` weight, ``x`` expected, ``v`` rewarded, both weighted.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ REQUESTS: Final = "r"
 KEYS: Final = "k"
 TAGS: Final = "g"
 PAIRS: Final = "v"
+CALIBRATION: Final = "c"
 
 NOT_THE_PROVIDERS: Final = frozenset(
     {
@@ -127,7 +129,7 @@ def callers(attempts: Iterable[AttemptOutcome], served_by: str | None) -> dict[s
     return found
 
 
-def baseline(ranking: Iterable[Mapping[str, Any]], outcome: RequestOutcome) -> float | None:
+def baseline(candidates: Iterable[Mapping[str, Any]], outcome: RequestOutcome) -> float | None:
     """Estimate what this request had cost at "always the best model", in USD; None when that cannot be said.
 
     The best model is the eligible candidate of the highest expected quality (the dearer one of equals). Its expected
@@ -136,7 +138,7 @@ def baseline(ranking: Iterable[Mapping[str, Any]], outcome: RequestOutcome) -> f
     """
     if not outcome.ok:
         return None
-    facts = [found for candidate in ranking if isinstance(found := candidate.get("facts"), Mapping)]
+    facts = [found for candidate in candidates if isinstance(found := candidate.get("facts"), Mapping)]
     if not facts:
         return None
     best = max(facts, key=lambda fact: (_number(fact, "quality"), _number(fact, "expected_cost_usd")))

@@ -6,13 +6,15 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final, Protocol
 
 from gateway.clock import SYSTEM, Clock
+from gateway.http.live import Live
 from gateway.observe import fold
 from gateway.observe.aggregates import Aggregates
 from gateway.observe.anomalies import Anomaly, Watch
 from gateway.observe.buckets import Window
+from gateway.observe.exposition import SumsCollector, render
 from gateway.observe.feed import Event, Feed
 from gateway.observe.stats import Query, Stats
-from gateway.observe.summary import ranking_of, summarise
+from gateway.observe.summary import candidates_of, summarise
 from gateway.observe.views import Row
 from router_core.outcome import AttemptOutcome, RequestOutcome, Reward
 from router_core.task import TaskType
@@ -54,7 +56,7 @@ class Observer:
         self._clock = clock
         self.sums = Aggregates(boot or str(int(clock.time())))
         self.stats = Stats(self.sums, clock.time)
-        self.feed = Feed(kept_decisions)
+        self.feed: Feed[tuple[RequestOutcome, Mapping[str, Any]]] = Feed(kept_decisions)
         self.listener_errors = 0
         self.watch = Watch(self._anomaly)
         self._listeners = (self.watch, *listeners)
@@ -72,8 +74,8 @@ class Observer:
 
     def request(self, outcome: RequestOutcome, record: Mapping[str, Any]) -> None:
         """Book one finished request: for everybody, for its key and for its tags; keep its record; tell watchers."""
-        ranking = ranking_of(record)
-        fields = fold.of_request(outcome, fold.baseline(ranking, outcome))
+        candidates = candidates_of(record)
+        fields = fold.of_request(outcome, fold.baseline(candidates, outcome))
         callers = fold.callers(outcome.attempts, outcome.served_by)
         bill = fold.of_bill(outcome)
         for scope in ("", outcome.key_id) if outcome.key_id else ("",):
@@ -86,17 +88,29 @@ class Observer:
                 self.sums.add(_labels(attempt, outcome.key_id), attempt.at, fold.of_attempt(attempt))
             for scope in ("", outcome.key_id):
                 self.sums.add((fold.KEYS, scope, outcome.key_id), outcome.at, bill)
-        shown = summarise(outcome, record)
-        self.feed.keep(outcome.decision_id, shown)
+        self.feed.keep(outcome.decision_id, (outcome, record))
         if self.feed.watched:
-            self.feed.tell(Event("decision", shown))
+            self.feed.tell(Event("decision", summarise(outcome, record)))
         for listener in self._listeners:
             self._guard(listener.request, outcome, record)
 
-    def reward(self, reward: Reward) -> None:
-        """Book one judged answer for the quality shown in statistics."""
+    def decisions(self, limit: int = 50) -> list[Row]:
+        """Return the last decisions of this worker and what became of them, the newest first."""
+        return [summarise(outcome, record) for outcome, record in self.feed.last(limit)]
+
+    def decision(self, decision_id: str) -> Row | None:
+        """Return one of the last decisions, None when it is not among them."""
+        found = self.feed.find(decision_id)
+        return None if found is None else summarise(*found)
+
+    def reward(self, reward: Reward, expected: float | None = None) -> None:
+        """Book one judged answer; ``expected`` in [0, 1] is the quality its decision had expected of it."""
         labels = (fold.ATTEMPTS, "", self._provider(reward.deployment), reward.deployment, str(reward.task))
         self.sums.add(labels, reward.at, {"q": reward.weight, "qv": reward.weight * reward.value})
+        if expected is not None:
+            tenth = str(min(9, int(expected * 10.0)))
+            fields = {"n": reward.weight, "x": reward.weight * expected, "v": reward.weight * reward.value}
+            self.sums.add((fold.CALIBRATION, "", tenth), reward.at, fields)
 
     def head_to_head(
         self, winner: str, loser: str, task: TaskType, *, draw: bool = False, at: float | None = None
@@ -157,6 +171,15 @@ class Observer:
             answer["summary"] = self.stats.summary(query)
         answer["data"] = read[name](query)
         return answer
+
+    def exposition(self, live: Live) -> bytes:
+        """Return one scrape of Prometheus text."""
+        own = {"observer_errors": float(self.listener_errors)}
+        return render(SumsCollector(self.sums.since_boot, live, anomalies=self.watch.active(), own=own))
+
+    def calibration(self, window: str = "all") -> list[Row]:
+        """Return expected against judged quality, by tenths."""
+        return self.stats.calibration(Query(Window(window)))
 
     def _anomalies(self, query: Query) -> list[Row]:
         """Anomalies are the operator's: one key's traffic says nothing of them."""

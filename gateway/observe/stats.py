@@ -8,7 +8,7 @@ from typing import Any, Final, NamedTuple
 
 from gateway.observe import fold, views
 from gateway.observe.aggregates import Aggregates, Fields, Series, add_into
-from gateway.observe.buckets import Window
+from gateway.observe.buckets import Window, steps
 from gateway.observe.views import Row
 
 _KEPT_S: Final = 1.0
@@ -152,20 +152,47 @@ class Stats:
 
         return self._once("pairs", query, build)
 
+    def calibration(self, query: Query) -> list[Row]:
+        """Return what was expected of answers against what they were worth, by tenths of expected quality."""
+
+        def build() -> list[Row]:
+            rows = []
+            for labels, sums in sorted(self._select(fold.CALIBRATION, query).items()):
+                n, worth = sums.get("n", 0.0), sums.get("v", 0.0)
+                low, high = views.wilson(worth, n) or (None, None)
+                if n > 0.0:
+                    expected = sums.get("x", 0.0) / n
+                    rows.append(
+                        {
+                            "tenth": int(labels[2]),
+                            "n": n,
+                            "expected": expected,
+                            "mean": worth / n,
+                            "low": low,
+                            "high": high,
+                        }
+                    )
+            return rows
+
+        return self._once("calibration", query, build)
+
     def timeline(self, query: Query) -> list[Row]:
-        """Return calls, success, latency and cost per provider and bucket, oldest first; ``all`` reads the month."""
+        """Return calls, success, latency and cost per provider and step, oldest first; ``all`` reads the month.
+
+        A step is three minutes of the hour, an hour of the day, a day of longer windows; ``at`` is its beginning.
+        """
 
         def build() -> list[Row]:
             rows = []
             chosen = Window.MONTH if query.window is Window.ALL else query.window
-            for bucket in chosen.buckets(self._now(), coarse=bool(query.scope)):
-                calls = _filter(self._sums.select(fold.ATTEMPTS, [bucket], query.scope), query)
+            for at, buckets in steps(chosen.buckets(self._now(), coarse=bool(query.scope))).items():
+                calls = _filter(self._sums.select(fold.ATTEMPTS, buckets, query.scope), query)
                 for name, sums in _by_name(_group(calls, lambda labels: labels[2])):
                     judged = views.counted(sums)
                     latency = views.times(sums, "d", "dur", "ok")
                     rows.append(
                         {
-                            "at": bucket.start,
+                            "at": at,
                             "provider": name,
                             "attempts": round(sums.get("n", 0.0)),
                             "success_rate": sums.get("ok", 0.0) / judged if judged > 0.0 else None,

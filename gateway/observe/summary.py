@@ -12,45 +12,41 @@ _MAX_CANDIDATES: Final = 40
 _MAX_REJECTIONS: Final = 80
 
 
-def ranking_of(record: Mapping[str, Any]) -> Sequence[Mapping[str, Any]]:
+def candidates_of(record: Mapping[str, Any]) -> Sequence[Mapping[str, Any]]:
     """Return the scored candidates of a decision record, best first; empty when it has none."""
-    for holder in (record, record.get("decision")):
-        if isinstance(holder, Mapping):
-            found = holder.get("ranking", holder.get("candidates"))
-            if isinstance(found, Sequence) and not isinstance(found, str):
-                return [item for item in found if isinstance(item, Mapping)]
-    return ()
+    found = record.get("candidates")
+    return found if isinstance(found, list) else ()
 
 
 def summarise(outcome: RequestOutcome, record: Mapping[str, Any]) -> dict[str, Any]:
     """Return what the dashboard shows of one request; money in USD, times in milliseconds."""
-    decision = record.get("decision")
-    source = decision if isinstance(decision, Mapping) else record
+    task = record.get("task")
+    profile: Mapping[str, Any] = task if isinstance(task, Mapping) else {}
     return {
         "id": outcome.decision_id,
         "at": outcome.at,
         "task": str(outcome.task),
-        "confidence": _of(source, "profile", "confidence"),
-        "evidence": _of(source, "profile", "evidence") or [],
+        "confidence": profile.get("confidence"),
+        "evidence": list(profile.get("evidence") or ()),
         "secondary": None if outcome.secondary is None else str(outcome.secondary),
         "policy": outcome.policy,
         "mode": outcome.mode,
         "status": outcome.status,
         "error_code": outcome.error_code,
-        "chosen": source.get("chosen"),
+        "chosen": record.get("chosen"),
         "served_by": outcome.served_by,
-        "rationale": source.get("rationale"),
-        "margin": source.get("confidence"),
-        "explored": source.get("explored"),
-        "propensity": source.get("propensity"),
-        "order": source.get("order"),
+        "rationale": record.get("rationale"),
+        "margin": record.get("confidence"),
+        "explored": record.get("explored"),
+        "propensity": record.get("propensity"),
+        "order": record.get("order"),
         "duration_ms": round(outcome.duration_s * 1000.0, 3),
         "overhead_ms": round(outcome.overhead_s * 1000.0, 3),
         "cost_usd": outcome.cost_usd,
         "key_id": outcome.key_id,
         "tags": [scrub(tag) for tag in outcome.tags],
-        "ranking": ranking_of(record)[:_MAX_CANDIDATES],
-        "rejections": list(source.get("rejections") or ())[:_MAX_REJECTIONS],
+        "ranking": candidates_of(record)[:_MAX_CANDIDATES],
+        "rejections": list(record.get("rejections") or ())[:_MAX_REJECTIONS],
         "attempts": [_attempt(attempt) for attempt in outcome.attempts],
     }
 
@@ -70,12 +66,3 @@ def _attempt(attempt: AttemptOutcome) -> dict[str, Any]:
         "completion_tokens": attempt.usage.completion,
         "cost_usd": attempt.cost_usd,
     }
-
-
-def _of(source: Mapping[str, Any], *path: str) -> Any:
-    found: Any = source
-    for name in path:
-        if not isinstance(found, Mapping):
-            return None
-        found = found.get(name)
-    return found

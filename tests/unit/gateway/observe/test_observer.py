@@ -5,7 +5,9 @@ from typing import Any
 import pytest
 
 from gateway.clock import ManualClock
+from gateway.observe.buckets import Window
 from gateway.observe.observer import Observer
+from gateway.observe.stats import Query
 from router_core.outcome import AttemptRole, RequestOutcome, Reward, Usage
 from router_core.task import TaskType
 from tests.fakes.outcomes import attempt, candidate, request, traffic
@@ -162,11 +164,23 @@ def test_quality_and_win_rates_come_with_intervals():
     assert {"winner": "acme/m1", "loser": "beta/m2", "wins": 8, "draws": 1} in watcher.report("win-rates")["pairs"]
 
 
+def test_expected_quality_is_compared_with_what_answers_were_worth():
+    watcher = observer()
+    for value in (1.0, 0.0, 1.0):
+        watcher.reward(Reward("acme/m1", TaskType.ANALYSIS, NOW, value), expected=0.72)
+    watcher.reward(Reward("acme/m1", TaskType.ANALYSIS, NOW, 0.5, weight=0.5), expected=1.0)
+    high, top = watcher.stats.calibration(Query(Window.HOUR))
+    assert (high["tenth"], high["n"], high["expected"]) == (7, 3.0, pytest.approx(0.72))
+    assert high["mean"] == pytest.approx(2 / 3)
+    assert high["low"] < high["mean"] < high["high"]
+    assert (top["tenth"], top["n"], top["mean"]) == (9, 0.5, pytest.approx(0.5))
+
+
 def test_savings_are_against_the_best_candidate_at_the_length_the_answer_really_had():
     watcher = observer()
     ranking = [candidate("gamma/s", 0.6, 0.001), candidate("acme/l", 0.9, 0.020)]
     outcome = request(attempt("gamma/s", NOW, cost_usd=0.002))
-    feed(watcher, outcome, {"ranking": ranking})
+    feed(watcher, outcome, {"candidates": ranking})
     savings = watcher.report("costs")["savings"]
     assert savings["paid_usd"] == pytest.approx(0.002)
     assert savings["baseline_usd"] == pytest.approx(0.040)
@@ -176,8 +190,8 @@ def test_savings_are_against_the_best_candidate_at_the_length_the_answer_really_
 def test_nothing_is_saved_by_the_best_model_itself_nor_claimed_for_failures():
     watcher = observer()
     ranking = [candidate("acme/l", 0.9, 0.020), candidate("gamma/s", 0.6, 0.001)]
-    feed(watcher, request(attempt("acme/l", NOW, cost_usd=0.03)), {"decision": {"ranking": ranking}})
-    feed(watcher, request(attempt("gamma/s", NOW, failure="server"), number=2), {"ranking": ranking})
+    feed(watcher, request(attempt("acme/l", NOW, cost_usd=0.03)), {"candidates": ranking})
+    feed(watcher, request(attempt("gamma/s", NOW, failure="server"), number=2), {"candidates": ranking})
     feed(watcher, request(attempt("gamma/s", NOW), number=3), {})
     savings = watcher.report("costs")["savings"]
     assert (savings["baseline_usd"], savings["saved_usd"]) == (pytest.approx(0.03), pytest.approx(0.0))
@@ -244,10 +258,10 @@ def test_a_listener_that_raises_is_counted_and_hurts_nobody():
 def test_the_last_decisions_are_kept_and_older_ones_forgotten():
     watcher = Observer(clock=ManualClock(time=NOW), kept_decisions=2)
     for number in range(4):
-        feed(watcher, request(attempt(at=NOW), number=number), {"decision": {"chosen": "acme/m1", "rationale": "best"}})
-    assert [each["id"] for each in watcher.feed.last()] == ["d-3", "d-2"]
-    assert watcher.feed.find("d-0") is None
-    kept = watcher.feed.find("d-3")
+        feed(watcher, request(attempt(at=NOW), number=number), {"chosen": "acme/m1", "rationale": "best"})
+    assert [each["id"] for each in watcher.decisions()] == ["d-3", "d-2"]
+    assert watcher.decision("d-0") is None
+    kept = watcher.decision("d-3")
     assert kept is not None
     assert kept["rationale"] == "best"
     assert kept["attempts"][0]["deployment"] == "acme/m1"

@@ -1,0 +1,40 @@
+"""How hard a prompt looks, from its text alone: no labels, no weights, four signs with a reason each.
+
+- **Length** (log characters): more is asked, and more conditions have to be kept together. Alone it already ranks
+  prompts by how much a weaker model loses (Ong et al., "RouteLLM", 2024, report routers hardly above it).
+- **Share of digits**, against: an exercise that is mostly figures states its computation, prose hides it.
+- **Negations** ("not", "except", "least", "unless"): the classic trap; smaller models answer the positive.
+- **Names** (capitalised words inside a sentence): people and things to be kept apart.
+
+The last two read languages with such words and capitals; elsewhere they are 0 and the length carries the estimate.
+The weights are set by hand in round numbers, not fitted.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+CENTRE: Final = 0.5
+SCALE: Final = 0.1
+LIMIT: Final = 3.0
+DIGITS: Final = -0.7
+NEGATIONS: Final = 0.1
+NAMES: Final = 0.08
+
+_NEGATIONS: Final = (" not ", " except", " least ", " false", " incorrect", " never ", " neither ", " without ", "n't ")
+_NAME: Final = re.compile(r"[a-z,;] [A-Z][a-z]")
+_SCAN: Final = 1000
+
+
+def difficulty(text: str, length: float, digits: float) -> float:
+    """Return how hard ``text`` looks, about 0 with deviation 1 over everyday prompts, within [-3, 3].
+
+    ``length`` and ``digits`` are the measures of the same names in ``features.DENSE_NAMES``.
+    """
+    head = text[:_SCAN]
+    lowered = head.lower()
+    negations = min(3, sum([lowered.count(word) for word in _NEGATIONS])) / 3
+    names = min(5, len(_NAME.findall(head))) / 5
+    raw = length + DIGITS * digits + NEGATIONS * negations + NAMES * names
+    return max(-LIMIT, min(LIMIT, (raw - CENTRE) / SCALE))

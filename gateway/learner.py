@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from typing import Final
 
-from router_core import breaker
+from router_core import breaker, decay
 from router_core.breaker import Circuit
 from router_core.deployment import Deployment
 from router_core.outcome import AttemptOutcome, Reward
@@ -36,6 +36,7 @@ class Learner:
         self._rng = rng or random.Random()  # noqa: S311 - jitter, not secrets
         self._pending: list[Increment] = []
         self._pending_quality: dict[str, dict[str, float]] = {}
+        self._near: dict[str, Mapping[str, float]] = {}
 
     def attempt(self, outcome: AttemptOutcome, registry: Registry, policy: Policy) -> None:
         """Fold one finished call: series, recent window, circuit."""
@@ -48,16 +49,12 @@ class Learner:
     def reward(self, reward: Reward, policy: Policy) -> None:
         """Fold one judged answer: quality, learned weight."""
         self._pending.extend(increments(reward, policy))
-        before = self.snapshot.quality
+        unit = decay.weight(reward.at, policy.learning.half_life_h * 3600.0)
+        for key, added in self.snapshot.quality.increments(reward, unit).items():
+            into = self._pending_quality.setdefault(key, {})
+            for name, value in added.items():
+                into[name] = into.get(name, 0.0) + value
         self.snapshot = fold(self.snapshot, reward, policy)
-        after = self.snapshot.quality
-        if after is not before:
-            for key, sums in after.sums.items():
-                old = before.sums.get(key)
-                if sums is not old:
-                    into = self._pending_quality.setdefault(key, {})
-                    for name, value in sums.items():
-                        into[name] = into.get(name, 0.0) + value - (old or {}).get(name, 0.0)
 
     def grant(self, deployment: Deployment, policy: Policy, *, force: bool = False) -> tuple[bool, int | None]:
         """Take the permit for a call: (allowed, lease). A half-open circuit gives leases, a closed one needs none."""
@@ -88,7 +85,7 @@ class Learner:
 
     def calibrate(self, quality: QualityState) -> None:
         """Put a calibrated quality state underneath; what was learned online stays on top."""
-        self.snapshot = replace(self.snapshot, quality=quality.absorb(self.snapshot.quality.sums))
+        self.snapshot = replace(self.snapshot, quality=quality.absorb(self.snapshot.quality.sums()))
 
     def collect(self, policy: Policy) -> tuple[dict[str, dict[str, float]], dict[str, float]]:
         """Return what was added since the last call, ready for a store: (sums, latest observation per row)."""
@@ -118,8 +115,8 @@ class Learner:
                 continue  # a key of another version: not ours to read
         quality = self.snapshot.quality
         if near:
-            own = {key: sums for key, sums in self._pending_quality.items() if key in near}
-            quality = replace(quality, sums={**quality.sums, **near}, _cache={}).absorb(own)
+            self._near.update(near)
+            quality = replace(quality, cells={}).absorb(self._near).absorb(self._pending_quality)
         self.snapshot = replace(self.snapshot, states=states, quality=quality, version=self.snapshot.version + 1)
         self._put_back(totals, policy)
 

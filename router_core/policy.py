@@ -51,9 +51,9 @@ class Weights:
 def _default_policies() -> dict[str, Weights]:
     return {
         "balanced": Weights(),
-        "quality": Weights(quality=2.0, cost=0.25, performance=0.75),
-        "cost": Weights(quality=0.5, cost=4.0, performance=0.5),
-        "speed": Weights(quality=0.5, cost=0.5, performance=4.0),
+        "quality": Weights(quality=1.4, cost=0.25, performance=0.5),
+        "cost": Weights(quality=0.5, cost=2.5, performance=0.5),
+        "speed": Weights(quality=0.5, cost=0.75, performance=3.0),
     }
 
 
@@ -94,6 +94,9 @@ class ScoringPolicy:
             ),
             share=("neutral",),
         )
+        if not self.live_low <= 1.0 <= self.live_high:
+            msg = f"live_low and live_high must lie on both sides of 1, not {self.live_low!r} and {self.live_high!r}"
+            raise ConfigError(msg)
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,6 +136,9 @@ class ExplorationPolicy:
     def __post_init__(self) -> None:
         """Refuse shares outside [0, 1]."""
         _require(self, positive=("max_cost_ratio", "max_score_gap"), share=("share", "probe_share"))
+        if self.share + self.probe_share > 1.0:
+            msg = f"share and probe_share must not exceed 1 together, not {self.share!r} and {self.probe_share!r}"
+            raise ConfigError(msg)
 
 
 @dataclass(frozen=True, slots=True)
@@ -357,13 +363,41 @@ class Upstream:
 
 
 @dataclass(frozen=True, slots=True)
+class BudgetRule:
+    """``usd`` per ``window`` for all keys with ``tag``, for the ``key`` of this id, or, with neither, for all."""
+
+    window: str
+    usd: float
+    tag: str | None = None
+    key: str | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse a rule about a tag and a key at once, an unknown window, and an amount that cannot be."""
+        if self.tag is not None and self.key is not None:
+            msg = "a budget rule names a tag or a key, not both"
+            raise ConfigError(msg)
+        if self.window not in {"hour", "day", "month", "total"}:
+            msg = f"window must be hour, day, month or total, not {self.window!r}"
+            raise ConfigError(msg)
+        if not 0.0 < self.usd <= 9e6:
+            msg = f"usd must be above 0 and at most 9,000,000, not {self.usd!r}"
+            raise ConfigError(msg)
+
+
+@dataclass(frozen=True, slots=True)
 class BudgetPolicy:
-    """``wait_max_s``: how long a request waits for the next leased slice; ``on_store_loss`` is deny or allow."""
+    """``wait_max_s``: how long a request waits for the next leased slice; ``on_store_loss`` is deny or allow.
+
+    ``slice_share``: all workers together may hold at most this share of a budget in open leases. It bounds what
+    crashes can take out of a budget, and how many calls can be open on it at the same time. ``lease_s``: a worker
+    silent for so long counts as dead, and what it held as spent.
+    """
 
     wait_max_s: float = 1.0
     on_store_loss: str = "deny"
-    slice_share: float = 0.1
+    slice_share: float = 0.16
     lease_s: float = 30.0
+    rules: tuple[BudgetRule, ...] = ()
 
     def __post_init__(self) -> None:
         """Refuse an unknown rule for a lost store."""

@@ -28,7 +28,7 @@ VERDICTS: tuple[Verdict, ...] = ("pass", "partial", "safe", "fail")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Exit 1 when a scenario failed."""
+    """Exit 1 when one of the sixteen failed."""
     parser = argparse.ArgumentParser(prog="python -m bench.failover", description=__doc__)
     parser.add_argument("--fast", action="store_true", help="a tenth of the times, in the scenarios and the gateway")
     parser.add_argument("--modes", default=",".join(MODES), help="stream_recovery modes, comma-separated")
@@ -48,7 +48,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         speed = "fast" if chosen.fast else "full"
         wire = "" if wires == ("openai", "openai") else "-" + "-".join(wires)
         (HERE / f"results-{speed}{wire}.txt").write_text(text + "\n")
-    return int(any(r.verdict == "fail" for results in columns.values() for r in results))
+    return int(any(r.verdict == "fail" for results in columns.values() for r in results if r.id.startswith("S")))
 
 
 async def run(scenarios: Sequence[Scenario], mode: str, scale: float, wires: tuple[str, ...]) -> list[Result]:

@@ -15,7 +15,7 @@ from router_core.deployment import Deployment
 from router_core.known import MINUTE_S, known_of
 from router_core.policy import Policy
 from router_core.pricing import expected_usd, worst_usd
-from router_core.quality import residuals
+from router_core.quality import length_factor, residuals, shifted
 from router_core.registry import Registry
 from router_core.request import RoutingRequest
 from router_core.snapshot import EMPTY_STATE, DeploymentState, Snapshot
@@ -35,6 +35,8 @@ class Context(NamedTuple):
     rows: tuple[str, ...]
     states: Mapping[str, DeploymentState]
     residuals: Mapping[str, float] | None
+    difficulty: float
+    length: float
     output_limit: int
 
 
@@ -50,9 +52,21 @@ def context(request: RoutingRequest, snapshot: Snapshot, registry: Registry, pol
         int(now // MINUTE_S),
         tuple(str(row) for row in rows),
         snapshot.states,
-        residuals(snapshot.quality, request.features, rows) if policy.learning.enabled else None,
+        *_of_prompt(request, snapshot, policy),
         request.max_output_tokens or policy.default_max_output_tokens,
     )
+
+
+def _of_prompt(
+    request: RoutingRequest, snapshot: Snapshot, policy: Policy
+) -> tuple[Mapping[str, float] | None, float, float]:
+    """Return what the prompt itself says: residuals, the difficulty that stands in for a model, the length factor."""
+    features = request.features
+    if features is None or not policy.learning.enabled:
+        return None, 0.0, 1.0
+    state, rows = snapshot.quality, request.profile.rows
+    difficulty = features.difficulty if state.model is None else 0.0
+    return residuals(state, features, rows), difficulty, length_factor(state, features, rows)
 
 
 def gather(deployment: Deployment, ctx: Context) -> Facts:
@@ -62,13 +76,15 @@ def gather(deployment: Deployment, ctx: Context) -> Facts:
     state = ctx.states.get(name, EMPTY_STATE)
     known = known_of(deployment, state, ctx.rows, ctx.registry, ctx.policy, ctx.minute)
     quality = known.quality
+    if ctx.difficulty:
+        quality = shifted(quality, ctx.difficulty)
     if ctx.residuals is not None:
         quality = min(1.0, max(0.0, quality + ctx.residuals.get(name, 0.0)))
     input_tokens = int(request.input_tokens * known.input_ratio) or 1
     limit = ctx.output_limit
     if deployment.max_output_tokens is not None and deployment.max_output_tokens < limit:
         limit = deployment.max_output_tokens
-    output_tokens = int(min(known.mean_output, limit)) * request.n
+    output_tokens = int(min(known.mean_output * ctx.length, limit)) * request.n
     cached = request.warm_tokens.get(name, 0) if request.warm_tokens else 0
     circuit, ready_in, ramp = _CLOSED
     if state.circuit is not breaker.CLOSED or ctx.snapshot.provider_open:

@@ -23,9 +23,9 @@ if TYPE_CHECKING:
 
     from router_core.features import Embedder
 
-MAX_CHARS: Final = 1000
+MAX_CHARS: Final = 480
 """Characters read of a text: two thirds from its head, one third from its tail."""
-MAX_TOKENS: Final = 192
+MAX_TOKENS: Final = 128
 _WEIGHTS: Final = "weights/l2_supercat_256.safetensors"
 _TOKENIZER: Final = "tokenizers/l2_supercat_tokenizer_config.json"
 _TENSOR: Final = "embedding.weight"

@@ -25,14 +25,15 @@ if TYPE_CHECKING:
 
 FOLLOW_UP: Final = "follow_up"
 EVIDENCE_TERMS: Final = 4
+EVIDENCE_POOL: Final = 10
 CODE_EVIDENCE: Final = 0.3
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ClassifierModel:
-    """The trained weights. Rows of ``term_weights`` (int8, times ``term_scale``) belong to ``names``;
-    ``vocabulary`` maps a name to its row.
+    """The trained weights.
 
+    Rows of ``term_weights`` (int8, times ``term_scale``) belong to ``names``; ``vocabulary`` maps a name to its row.
     ``classes`` are content task names and ``follow_up``; ``temperature`` calibrates the probabilities;
     below ``abstain_below`` (in [0, 1]) the answer is ``general``.
     """
@@ -108,14 +109,14 @@ def _structural(prompt: Prompt, features: Features, limit: int) -> tuple[TaskTyp
 
 def _content_profile(prompt: Prompt, features: Features, model: ClassifierModel) -> tuple[TaskProfile, tuple[str, ...]]:
     probabilities, ids = _content(prompt, features, model)
-    order = np.argsort(probabilities)[::-1]
-    best, second = int(order[0]), int(order[1])
-    confidence = min(1.0, float(probabilities[best]))
+    chances = probabilities.tolist()
+    best, second = sorted(range(len(chances)), key=chances.__getitem__, reverse=True)[:2]
+    confidence = min(1.0, chances[best])
     task, runner_up = TaskType(model.classes[best]), TaskType(model.classes[second])
     evidence = _evidence(ids, best, features, model)
     if confidence < model.abstain_below and task is not TaskType.GENERAL:
         evidence = (f"unsure: {task} at {confidence:.2f}", *evidence)
-        general = float(probabilities[model.classes.index(TaskType.GENERAL)])
+        general = min(1.0, chances[model.classes.index(TaskType.GENERAL)])
         return TaskProfile(TaskType.GENERAL, general, task, None, evidence), evidence
     return TaskProfile(task, confidence, runner_up, None, evidence), evidence
 
@@ -151,14 +152,14 @@ def _earlier(prompt: Prompt, features: Features, model: ClassifierModel, ids: li
 
 
 def _text_logits(text: str, model: ClassifierModel, ids: list[int]) -> NDArray[np.float32]:
-    """Sum what the text's terms and concepts say, each block over the root of its size; append their rows to ``ids``."""
+    """Sum what the text's terms and concepts say, each block over the root of its size; add their rows to ``ids``."""
     found = words(text)
     logits = np.zeros(len(model.classes), dtype=np.float32)
     known = model.vocabulary.get
     for block in (terms(found), concepts(found, model.lexicon)):
         rows = [i for i in map(known, block) if i is not None]
         if rows:
-            total = model.term_weights[rows].sum(axis=0, dtype=np.int32)
+            total = np.add.reduce(model.term_weights.take(rows, axis=0), axis=0, dtype=np.int32)
             logits += total * (model.term_scale * np.float32(1 / math.sqrt(len(block))))
             ids.extend(rows)
     return logits
@@ -171,17 +172,22 @@ def _softmax(logits: NDArray[np.float32]) -> NDArray[np.float32]:
 
 
 def _evidence(ids: list[int], best: int, features: Features, model: ClassifierModel) -> tuple[str, ...]:
-    """Name the vocabulary's single words that spoke most for class ``best``, and what the text looks like."""
+    """Name the vocabulary's words and concepts that spoke most for class ``best``, and what the text looks like."""
     found: list[str] = []
     if ids:
-        rows = model.term_weights[ids].astype(np.float32) * model.term_scale
-        gains = rows[:, best] - rows.mean(axis=1)
-        for i in np.argsort(gains)[::-1][: 4 * EVIDENCE_TERMS]:
-            term = model.names[ids[i]]
-            shown = term.strip("^$*~#")
-            if gains[i] > 0 and len(found) < EVIDENCE_TERMS and " " not in term and shown and shown not in found:
+        gains = model.term_weights[:, best].take(ids)
+        strongest = np.argpartition(gains, -EVIDENCE_POOL)[-EVIDENCE_POOL:] if len(ids) > EVIDENCE_POOL else None
+        pool = range(len(ids)) if strongest is None else strongest.tolist()
+        for i in sorted(pool, key=lambda i: (-int(gains[i]), ids[i])):
+            shown = model.names[ids[i]].strip("^$*~#")
+            if gains[i] > 0 and len(found) < EVIDENCE_TERMS and _is_single(shown) and shown not in found:
                 found.append(shown)
-    notes = [f"'{word}'" for word in found]
+    notes = [f"asks to {shown[1:]}" if shown[0] == "=" else f"'{shown}'" for shown in found]
     if features.code_share >= CODE_EVIDENCE:
         notes.append(f"code share {features.code_share:.1f}")
     return tuple(notes)
+
+
+def _is_single(shown: str) -> bool:
+    """Whether a term is one word or one concept, worth showing to a person."""
+    return bool(shown) and " " not in shown and shown.count("=") == (shown[0] == "=")

@@ -10,8 +10,9 @@ from zlib import crc32
 
 import numpy as np
 
+from router_core.difficulty import difficulty
 from router_core.lexical import code_share, words
-from router_core.prompt import Prompt, read_prompt
+from router_core.prompt import Prompt, clip, read_prompt
 from router_core.tokens import estimate_tokens
 
 if TYPE_CHECKING:
@@ -39,7 +40,8 @@ class Features:
     ``embedding`` is float32 of ``EMBEDDING_SIZE``, unit norm, zeros for an empty text; ``hashed`` tells that it was
     made of hashed words because no embedder was at hand (the two spaces are not comparable). ``context_embedding``
     embeds what came before a short last turn. ``dense`` holds one float32 for each of ``DENSE_NAMES``.
-    ``language`` is a hint: an ISO 639-1 code, or "" when unknown. ``input_tokens`` is an estimate, at least 1.
+    ``difficulty`` is how hard the text looks, about 0 with deviation 1 (``difficulty.py``). ``language`` is a hint:
+    an ISO 639-1 code, or "" when unknown. ``input_tokens`` is an estimate, at least 1.
     """
 
     embedding: NDArray[np.float32] | None
@@ -50,6 +52,7 @@ class Features:
     language: str
     hashed: bool = False
     context_embedding: NDArray[np.float32] | None = None
+    difficulty: float = 0.0
 
 
 DENSE_NAMES: Final = (
@@ -96,11 +99,19 @@ _NUMBER: Final = re.compile(r"\d+")
 _OPERATOR: Final = re.compile(r"\d\s?[-+*/×÷=^%<>]\s?[\d(]")
 _IDENTIFIERS: Final = ("CVE-", "hxxp", ":\\", "/etc/", "/bin/", "sha256", "0x")
 _ADDRESS: Final = re.compile(r"\d{1,3}\.\d{1,3}\.\d{1,3}\.\d")
-_ROLE: Final = re.compile(
-    r"(?i)\W{0,4}(?:i want you to act|act as|you are|you're|role:|your role|ты |вы |представь|你是|你现在|请你扮演|假设你|"
-    r"actúa como|eres |imagina que eres|du bist|sie sind|agis |tu es |vous êtes|aja como|você é|atue como|あなたは|당신은|너는|أنت |तुम |आप |agisci|sei un|sen bir|bir .{0,30}gibi davran)"
+_ROLES: Final = (
+    "i want you to act|act as|you are|you're|role:|your role",
+    "ты |вы |представь|выступи",
+    "你是|你现在|请你扮演|假设你|我要你扮演|我想让你",
+    "actúa como|actúes|eres |imagina que eres|quiero que actúes",
+    "du bist|sie sind|ich möchte, dass du",
+    "agis |tu es |vous êtes|je veux que tu",
+    "aja como|você é|atue como|quero que você",
+    "agisci|sei un|voglio che tu",
+    "あなたは|당신은|너는|أنت |أريدك|तुम |आप |sen bir",
 )
-_SCAN: Final = 2000
+_ROLE: Final = re.compile(r"(?i)\W{0,4}(?:" + "|".join(_ROLES) + ")")
+_SCAN: Final = 720
 _SHORT_LINE: Final = 160
 _SHORT_TURN: Final = 40
 
@@ -110,27 +121,31 @@ def extract(prompt: Prompt, embedder: Embedder | None) -> Features:
     share = code_share(prompt.user)
     text = prompt.user or prompt.system
     follow_up = bool(prompt.before) and prompt.user_chars <= FOLLOW_UP_CHARS
+    dense = dense_features(prompt, share)
     return Features(
         embedding=hashed_embedding(text) if embedder is None else embedder(text),
-        dense=dense_features(prompt, share),
+        dense=dense,
         input_tokens=estimate_tokens(prompt, share),
         code_share=share,
         n_tools=prompt.n_tools,
         language=language_hint(text),
         hashed=embedder is None,
         context_embedding=embedder(prompt.before) if follow_up and embedder is not None else None,
+        difficulty=difficulty(text, float(dense[0]), float(dense[1])),
     )
 
 
 def dense_features(prompt: Prompt, share: float) -> NDArray[np.float32]:
     """Return one value for each of ``DENSE_NAMES``, all within [0, 2]. Cheap presence tests guard the expressions."""
-    text = prompt.user[:_SCAN]
+    text = clip(prompt.user, _SCAN * 2 // 3, _SCAN // 3)
     size = len(text) or 1
     tail = text[-40:].rstrip(" \n\r\t\"'”»)")
     numbers = _NUMBER.findall(text)
     lines = text.count("\n")
     wide = 0 if text.isascii() else size - len(text.encode("ascii", "ignore"))
     several = len(numbers) > 1
+    clocks = len(numbers) > 2 and text.count(":") > 1
+    addresses = len(numbers) > 3 and text.count(".") > 2
     values = (
         math.log1p(prompt.user_chars) / 10,
         sum(map(len, numbers)) / size,
@@ -145,13 +160,13 @@ def dense_features(prompt: Prompt, share: float) -> NDArray[np.float32]:
         float('"""' in text),
         float(_OPENS_CODE.match(text) is not None),
         _capped(_DIFF, text, 5) if lines else 0.0,
-        min(sum([text.count(w) for w in _LOG_WORDS]) + (len(_CLOCK.findall(text)) if several else 0), 5) / 5,
+        min(sum([text.count(w) for w in _LOG_WORDS]) + (len(_CLOCK.findall(text)) if clocks else 0), 5) / 5,
         _table_lines(text) / 10 if lines else 0.0,
         _capped(_SLOT, text, 5) if "{" in text or "<" in text or "[" in text else 0.0,
         min(text.count("\n#") + text.startswith("#"), 5) / 5,
         min(len(numbers), 20) / 20,
         _capped(_OPERATOR, text, 5) if several else 0.0,
-        min(sum([text.count(w) for w in _IDENTIFIERS]) + (len(_ADDRESS.findall(text)) if several else 0), 5) / 5,
+        min(sum([text.count(w) for w in _IDENTIFIERS]) + (len(_ADDRESS.findall(text)) if addresses else 0), 5) / 5,
         wide / size,
         float(_ROLE.match(text) is not None),
         float(prompt.user_chars <= _SHORT_TURN),
@@ -169,7 +184,7 @@ def _capped(pattern: re.Pattern[str], text: str, most: int) -> float:
 def _table_lines(text: str) -> int:
     """Count lines, of the first and last ten, that hold two or more of the same separator; at most 10."""
     lines = text.split("\n")
-    shown = lines if len(lines) <= 20 else lines[:10] + lines[-10:]  # noqa: PLR2004 - ten at each end
+    shown = lines if len(lines) <= 20 else lines[:10] + lines[-10:]
     rows = [x for x in shown if len(x) <= _SHORT_LINE and max(map(x.count, ",|\t;")) > 1]
     return min(10, len(rows))
 
@@ -229,7 +244,7 @@ _STOPWORDS: Final[dict[str, frozenset[str]]] = {
 
 def language_hint(text: str) -> str:
     """Guess the language of ``text`` by script, then by frequent words: an ISO 639-1 code, "" when unknown."""
-    head = text[:300]
+    head = text[:160]
     if not head.isascii():
         for pattern, code in _SCRIPTS:
             if len(pattern.findall(head)) >= 3:

@@ -3,8 +3,8 @@
 All functions are linear in their argument, which callers cap; no expression backtracks.
 
 Terms of a text (a bounded list of short strings):
-- words, lower-cased; identifiers split at underscores; a number is one term, ``#``
-- stems: the first five letters of a longer word (two and three for Hangul), which carries inflected languages
+- stems: the first six letters of each lower-cased word (two and three for Hangul), which carries inflected
+  languages; identifiers are split at underscores; a number is one term, ``#``
 - pairs of neighbouring stems
 - scripts written without spaces: pairs and triples of neighbouring characters
 - the first and the last words again, marked ``^`` and ``$``: instructions open or close a prompt
@@ -22,23 +22,27 @@ from dataclasses import dataclass
 from itertools import combinations, pairwise
 from typing import Final
 
-MAX_WORDS: Final = 260
+MAX_WORDS: Final = 96
 """Words read of one text: the first two thirds and the last third when there are more."""
 OPENING: Final = 7
 CLOSING: Final = 7
-STEM: Final = 5
-MAX_RUN: Final = 400
+STEM: Final = 6
+MAX_RUN: Final = 120
 """Characters read of one run written without spaces."""
-HEAD_WORDS: Final = 36
-TAIL_WORDS: Final = 16
+MAX_CHARS: Final = 900
+"""Characters read of one text, shared between head and tail like the words."""
+HEAD_WORDS: Final = 26
+TAIL_WORDS: Final = 14
 NEAR: Final = 12
 """Concepts are looked for in the first ``HEAD_WORDS`` and last ``TAIL_WORDS`` words; ``NEAR`` words are "the start"."""
-RUN_ENDS: Final = 40
+RUN_ENDS: Final = 24
 LONGEST_STEM: Final = 9
+HEAD: Final = 2
 
 _UNSPACED: Final = "\u0e00"
 """First character from which a run of letters is taken to be written without spaces (Thai, Han, kana)."""
 _HANGUL: Final = ("\uac00", "\ud7a3")
+_ASCII_WORD: Final = re.compile(r"[a-z]+|[0-9]+")
 _WORD: Final = re.compile(
     r"\d+|[^\x00-@\[-`{-\xa9\xab-\xb4\xb6-\xb9\xbb-\xbf×÷\u02c2-\u02ff\u0589\u060c\u061b\u061f\u066a-\u066d\u06d4"
     r"\u0964-\u096f\u2000-\u2bff\u3000-\u3004\u3007-\u3020\u30fb\ufe00-\ufe6f\uff00-\uff20\uff3b-\uff40\uff5b-\uff65"
@@ -53,13 +57,23 @@ class Lexicon:
 
     words: Mapping[str, tuple[str, ...]]
     stems: Mapping[str, tuple[str, ...]]
+    heads: frozenset[str]
+    """The first ``HEAD`` letters of every stem: most words are ruled out by one look."""
+
+    @classmethod
+    def of(cls, words: Mapping[str, tuple[str, ...]], stems: Mapping[str, tuple[str, ...]]) -> Lexicon:
+        """Build a lexicon from its two tables."""
+        return cls(words, stems, frozenset(stem[:HEAD] for stem in stems))
 
 
 def words(text: str) -> list[str]:
     """Return the lower-cased words and numbers of ``text``, at most ``MAX_WORDS``."""
     if "\\n" in text:  # line breaks that were escaped twice on their way here
         text = text.replace("\\n", " ")
-    found = _WORD.findall(text.lower())
+    if len(text) > MAX_CHARS:
+        head = MAX_CHARS * 2 // 3
+        text = text[:head] + " " + text[head - MAX_CHARS :]
+    found = (_ASCII_WORD if text.isascii() else _WORD).findall(text.lower())
     if len(found) > MAX_WORDS:
         head = MAX_WORDS * 2 // 3
         return found[:head] + found[head - MAX_WORDS :]
@@ -73,7 +87,7 @@ def terms(found: list[str]) -> list[str]:
     for word in found:
         first = word[0]
         if first < _UNSPACED:
-            spaced.append("#" if first <= "9" else word)
+            spaced.append("#" if first <= "9" else word[:STEM])
         elif _HANGUL[0] <= first <= _HANGUL[1]:
             spaced.append(word[:3])
             out.add(word[:2] + "*")
@@ -81,11 +95,9 @@ def terms(found: list[str]) -> list[str]:
             _run(word[:MAX_RUN], out, first=not spaced)
             spaced.append("~")
     out.update(spaced)
-    stems = [w[:STEM] for w in spaced]
-    out.update([s + "*" for s in stems if len(s) == STEM])
-    out.update([a + " " + b for a, b in pairwise(stems)])
-    out.update(["^" + s for s in stems[:OPENING]])
-    out.update(["$" + s for s in stems[-CLOSING:]])
+    out.update([a + " " + b for a, b in pairwise(spaced)])
+    out.update(["^" + s for s in spaced[:OPENING]])
+    out.update(["$" + s for s in spaced[-CLOSING:]])
     return list(out)
 
 
@@ -134,6 +146,8 @@ def _of_word(word: str, lexicon: Lexicon) -> tuple[str, ...]:
         return _of_run(word, lexicon.words)
     if word in lexicon.words:
         return lexicon.words[word]
+    if word[:HEAD] not in lexicon.heads:
+        return ()
     stems = lexicon.stems
     for size in range(min(len(word), LONGEST_STEM), 1, -1):
         if (stem := word[:size]) in stems:
@@ -146,7 +160,7 @@ def _of_run(run: str, known: Mapping[str, tuple[str, ...]]) -> tuple[str, ...]:
     if len(run) > 2 * RUN_ENDS:
         run = run[:RUN_ENDS] + run[-RUN_ENDS:]
     n = len(run)
-    pieces = [run[i : i + size] for size in (1, 2, 3, 4, 5) for i in range(n - size + 1)]
+    pieces = [run[i : i + size] for size in (1, 2, 3, 4) for i in range(n - size + 1)]
     return tuple([c for piece in pieces if piece in known for c in known[piece]])
 
 

@@ -1,7 +1,7 @@
-"""Reads the corpus: plain text files of prompts and prompt templates, expanded with a fixed seed.
+r"""Reads the corpus: plain text files of prompts and prompt templates, expanded with a fixed seed.
 
 A corpus file ``corpus/<lang>/<source>.txt`` holds one prompt a line under headings ``== label``:
-- ``\\n`` is a line break, lines that open with ``%`` are comments;
+- ``\n`` is a line break, lines that open with ``%`` are comments;
 - ``[[a|b|c]]`` is a choice, ``{{slot}}`` a filler: ``@slot: a | b | c`` of the same file, else a material
   (``corpus/materials/<slot>.txt``, pieces separated by ``---``);
 - ``@@S``, ``@@U``, ``@@A`` open a system, user or assistant turn; without them the line is one user turn.
@@ -91,7 +91,7 @@ def read_file(path: Path, shared: dict[str, list[str]]) -> list[Row]:
                 msg = f"{path}:{number}: unknown label {label!r}"
                 raise ValueError(msg)
             continue
-        rng = random.Random(f"{source}:{line}")  # noqa: S311 - a reproducible choice, no secret
+        rng = random.Random(f"{source}:{line}")
         try:
             texts = list(_expand(unescape(line), slots, rng))
         except KeyError as exc:
@@ -108,7 +108,7 @@ def _own_slots(lines: list[str]) -> dict[str, list[str]]:
 
 
 def unescape(line: str) -> str:
-    """Turn ``\\n`` and ``\\t`` of a corpus line into what they stand for."""
+    r"""Turn ``\n`` and ``\t`` of a corpus line into what they stand for."""
     return line.replace("\\n", "\n").replace("\\t", "\t")
 
 

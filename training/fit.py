@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
-from scipy import sparse
+from scipy import sparse  # type: ignore[import-untyped]
 from sklearn.linear_model import LogisticRegression
 
 from router_core.classifier import ClassifierModel
@@ -22,7 +22,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """The trainer's knobs. ``inverse_penalty`` is scikit-learn's C; the scales set how strongly each block is penalised."""
+    """The trainer's knobs.
+
+    ``inverse_penalty`` is scikit-learn's C; the scales set how strongly each block of features is penalised.
+    """
 
     inverse_penalty: float = 2.0
     embedding_scale: float = 1.5

@@ -27,7 +27,7 @@ def load_lexicon(path: Path = LEXICON) -> Lexicon:
                 stems[entry[:-1][:LONGEST_STEM]].append(concept)
             elif entry:
                 words[entry.rstrip("*").replace("'", " ").replace("-", " ")].append(concept)
-    return Lexicon(_frozen(words), _frozen(stems))
+    return Lexicon.of(_frozen(words), _frozen(stems))
 
 
 def _frozen(found: dict[str, list[str]]) -> dict[str, tuple[str, ...]]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import hashlib
 import json
-import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -69,7 +68,7 @@ def save(model: ClassifierModel, path: Path) -> None:
         dense_weights=model.dense_weights,
         bias=model.bias,
     )
-    os.replace(scratch, path)
+    scratch.replace(path)
 
 
 if __name__ == "__main__":

@@ -128,7 +128,7 @@ def main() -> None:
 
 def parallel_rows() -> list[dict[str, object]]:
     """Return the repository's held-out parallel prompts as rows."""
-    from training.parallel import load_parallel  # noqa: PLC0415 - only a checkout has the corpus
+    from training.parallel import load_parallel
 
     return [
         {"label": r.label, "alt_labels": [], "lang": r.lang, "family": r.source, "request": r.body}

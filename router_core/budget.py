@@ -141,13 +141,17 @@ class Holding:
             return None
         return replace(self, reserved=self.reserved + worst)
 
+    def overrun(self, worst: int) -> Holding:
+        """Set a call aside although it does not fit: only where the operator prefers overspending to refusing."""
+        return replace(self, reserved=self.reserved + worst)
+
     def settle(self, worst: int, actual: int) -> Holding:
         """Turn a reservation into what the call really cost; the rest becomes room again."""
         return replace(self, spent=self.spent + actual, reserved=max(0, self.reserved - worst))
 
-    def cut(self) -> Holding:
-        """Give up all room, before telling the account so: an answer that is lost must not leave it spent twice."""
-        return replace(self, granted=self.floor)
+    def cut(self, open_at_most: int = 0) -> Holding:
+        """Give up room beyond an amount, before the account hears of it: a lost answer must not leave it twice."""
+        return replace(self, granted=max(self.floor, min(self.granted, self.spent + open_at_most)))
 
     def regrant(self, granted: int) -> Holding:
         """Take over what the account answered, but never less than what is already promised."""

@@ -195,13 +195,23 @@ class UpstreamSection(Strict):
     idle_comments: CountOrNone = opt(3, "comments", "comments in a row that restart the idle time-out")
 
 
+class BudgetRuleSection(Strict):
+    """A budget for everything, for all keys with a tag, or for one key."""
+
+    window: Literal["hour", "day", "month", "total"] = opt("day", "", "how long it lasts, in UTC")
+    usd: Positive = opt(1.0, "USD", "what may be spent in that time")
+    tag: str | None = opt(None, "", "keys that carry this tag share it")
+    key: str | None = opt(None, "", "id of the virtual key it is for")
+
+
 class BudgetsSection(Strict):
-    """How budgets of keys are shared between workers."""
+    """Budgets across keys, and how workers share all budgets."""
 
     wait_max_s: NotNegative = opt(1.0, "s", "longest wait for the next leased slice")
     on_store_loss: Literal["deny", "allow"] = opt("deny", "", "what budgeted keys get while the store is lost")
-    slice_share: Share = opt(0.1, "", "share of what is left that a worker leases at once")
-    lease_s: Positive = opt(30.0, "s", "how long a slice is leased")
+    slice_share: Share = opt(0.15, "", "most of a budget that all workers together hold in open leases")
+    lease_s: Positive = opt(30.0, "s", "silence after which a worker counts as dead, and what it held as spent")
+    rules: list[BudgetRuleSection] = empty(list, "budgets of tags, of single keys, and of everything")
 
 
 class CaptureSection(Strict):

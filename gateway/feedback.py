@@ -39,6 +39,7 @@ class Served(NamedTuple):
     secondary: TaskType | None
     key_id: str
     features: Any = None
+    expected: float | None = None
 
 
 class FeedbackDesk:
@@ -85,7 +86,7 @@ class FeedbackDesk:
             self._votes.popitem(last=False)
         if reward is not None:
             services.learner.reward(reward, config.policy)
-            services.observer.reward(reward)
+            services.observer.reward(reward, served.expected)
         expires = feedback.at + config.policy.capture.decision_days * _DAY_S
         row = {name: getattr(feedback, name) for name in _FIELDS}
         services.recorder.document("feedback", f"{feedback.decision_id}|{feedback.source}", orjson.dumps(row), expires)
@@ -145,7 +146,9 @@ _FIELDS: Final = (
 
 def _of_memory(finished: Finished) -> Served:
     outcome = finished.outcome
-    return Served(outcome.served_by, outcome.task, outcome.secondary, outcome.key_id, outcome.features)
+    facts = finished.ctx.facts(outcome.served_by) if outcome.served_by is not None else None
+    expected = None if facts is None else facts.quality
+    return Served(outcome.served_by, outcome.task, outcome.secondary, outcome.key_id, outcome.features, expected)
 
 
 def _of_record(record: Mapping[str, Any]) -> Served:

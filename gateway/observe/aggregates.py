@@ -1,9 +1,9 @@
 """Counts and sums per series and time bucket, that merge with other workers' by plain addition.
 
 What happens is first booked as *fresh* (one dictionary update per event). Before reading or exchanging, fresh sums are
-spread over the spans they belong to. ``collect`` hands the increments out for the store; ``apply`` takes the store's
-totals back, in which everything is that was handed out, but for the latest ``collect``: that one is pushed after the
-pull. What was handed out stays visible until a total has it, so that numbers do not step back.
+spread over the spans they belong to. ``collect`` hands the increments out for the store; ``apply`` takes totals back,
+in which everything is that was handed out. What was handed out stays visible until a total has it, so that numbers do
+not step back.
 """
 
 from __future__ import annotations
@@ -40,7 +40,6 @@ class Aggregates:
         self._known: dict[str, set[Labels]] = {}
         self._fresh: dict[tuple[int, Labels], Fields] = {}
         self._local: Layer = {}
-        self._latest: Layer = {}
         self._sent: Layer = {}
         self._totals: Layer = {}
         self._clock = 0.0
@@ -61,16 +60,16 @@ class Aggregates:
     def collect(self) -> dict[str, Fields]:
         """Return all increments since the last call, by stored name. They stay visible here."""
         self._spread()
-        for bucket, labels, fields in _each(self._latest):
+        local, self._local = self._local, {}
+        for bucket, labels, fields in _each(local):
             add_into(_at(self._sent, bucket, labels), fields)
-        self._latest, self._local = self._local, {}
-        return {encode(bucket, labels): dict(fields) for bucket, labels, fields in _each(self._latest)}
+        return {encode(bucket, labels): dict(fields) for bucket, labels, fields in _each(local)}
 
-    def apply(self, sums: Mapping[str, Mapping[str, float]]) -> None:
-        """Take the store's totals of changed series; names that are not ours are left alone."""
+    def apply(self, sums: Mapping[str, Mapping[str, float]], now: float) -> None:
+        """Take totals of changed series; names that are not ours, and what no window reads any more, are left alone."""
         for name, fields in sums.items():
             found = decode(name)
-            if found is None:
+            if found is None or (expiry(found[0]) or now) < now:
                 continue
             bucket, labels = found
             group = (labels[0], labels[1])
@@ -81,7 +80,7 @@ class Aggregates:
 
     def prune(self, now: float) -> None:
         """Forget buckets that no window reads any more, and labels that stand in none."""
-        layers = (self._local, self._latest, self._sent, self._totals)
+        layers = (self._local, self._sent, self._totals)
         for layer in layers:
             for bucket in [held for held in layer if (end := expiry(held)) is not None and end < now]:
                 del layer[bucket]
@@ -98,7 +97,7 @@ class Aggregates:
         self._spread()
         found: Series = {}
         for bucket in buckets:
-            for layer in (self._totals, self._sent, self._latest, self._local):
+            for layer in (self._totals, self._sent, self._local):
                 for labels, fields in layer.get(bucket, {}).get((kind, scope), {}).items():
                     add_into(found.setdefault(labels, {}), fields)
         return found
@@ -110,7 +109,7 @@ class Aggregates:
     @property
     def size(self) -> int:
         """How many series are held, over all buckets."""
-        layers = (self._local, self._latest, self._sent, self._totals)
+        layers = (self._local, self._sent, self._totals)
         return len(self._fresh) + sum(1 for layer in layers for _ in _each(layer))
 
     def _bounded(self, labels: Labels) -> Labels:

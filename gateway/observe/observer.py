@@ -132,7 +132,7 @@ class Observer:
 
     def apply(self, sums: Mapping[str, Mapping[str, float]]) -> None:
         """Take over the store's totals of changed series."""
-        self.sums.apply(sums)
+        self.sums.apply(sums, self._clock.time())
 
     @property
     def windows(self) -> tuple[str, ...]:

@@ -17,13 +17,14 @@ import asyncio
 import contextlib
 import dataclasses
 import logging
+import time
 import uuid
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from gateway.state.values import add_sums, join_maxima
+from gateway.state.values import add_sums, expired, join_maxima
 from gateway.store_errors import StoreError
 from router_core.ports import Batch, LearningStore, Pull
 
@@ -31,6 +32,7 @@ _log = logging.getLogger("gateway.state")
 
 INTERVAL_S = 0.25
 REMEMBERED_BATCHES = 20
+_FORGET_EVERY_S = 60.0
 
 
 @dataclass(slots=True)
@@ -97,6 +99,7 @@ class Exchanger:
         self._seen_sums: dict[str, dict[str, float]] = {}
         self._seen_maxima: dict[str, float] = {}
         self._seen_marks: dict[str, int] = {}
+        self._forget_at = 0.0
         self._task: asyncio.Task[None] | None = None
         self._turn = asyncio.Lock()
 
@@ -167,12 +170,20 @@ class Exchanger:
         self._seen_sums.update({key: dict(fields) for key, fields in pull.sums.items()})
         self._seen_maxima.update(pull.maxima)
         self._seen_marks.update(pull.marks)
+        self._forget_expired()
         self.counters.pulled += 1
         try:
             self._apply(self._with_gathered(pull))
         except Exception:  # noqa: BLE001 - a broken learner must not keep others from hearing what this worker learned
             self.counters.learner_errors += 1
             _log.exception("state exchange: applying")
+
+    def _forget_expired(self) -> None:
+        now = time.time()
+        if now >= self._forget_at:
+            self._forget_at = now + _FORGET_EVERY_S
+            for key in [held for held in self._seen_sums if expired(held, now)]:
+                del self._seen_sums[key]
 
     def _with_gathered(self, pull: Pull) -> Pull:
         """Return the pull with what was collected here and not delivered yet: the totals do not hold it."""

@@ -14,7 +14,17 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from gateway.state.values import Bounds, add_sums, finite, join_maxima, make_cursor, position, split_id, version_of
+from gateway.state.values import (
+    Bounds,
+    add_sums,
+    expired,
+    finite,
+    join_maxima,
+    make_cursor,
+    position,
+    split_id,
+    version_of,
+)
 from router_core.budget import ROWS_MAX, LeaseRequest, LeaseRow, LeaseState, fold_rows, grant
 from router_core.limits import Bucket, BucketRequest, BucketState, take
 from router_core.ports import Batch, Pull
@@ -194,5 +204,6 @@ class MemoryStore:
         stale = sorted(memory.changed, key=lambda key: memory.changed[key])[: -self._bounds.series or None]
         too_many = stale if len(memory.changed) > self._bounds.series else []
         old = [key for key, (_, at) in memory.changed.items() if at < now - self._bounds.series_s]
-        for key in {*too_many, *old}:
+        over = [key for key in memory.changed if expired(key, now)]
+        for key in {*too_many, *old, *over}:
             del memory.sums[key], memory.changed[key]

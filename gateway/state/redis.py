@@ -18,7 +18,7 @@ from redis.exceptions import RedisClusterException, RedisError, ResponseError
 
 from gateway.state.redis_documents import Document, RedisDocuments
 from gateway.state.redis_link import Link, Script, heed_cancellation, wrong_credentials
-from gateway.state.values import Bounds, dump, finite, load_object, make_cursor, split_id
+from gateway.state.values import Bounds, dump, expired, finite, load_object, make_cursor, split_id
 from gateway.store_errors import StoreBroken, StoreError, StoreUnavailable
 from router_core.budget import ROWS_KEPT_S, ROWS_MAX, LeaseRequest, LeaseState
 from router_core.limits import BucketRequest, BucketState
@@ -210,6 +210,12 @@ class RedisStore:
             stale = [name for name, text in marks if (_number(text.partition(" ")[2]) or 0.0) < oldest]
             if stale:
                 await self._link.call("hdel", key, *stale)
+        names = await self._link.call("zrange", self._learned[2], 0, -1)
+        now = time.time()
+        over = [name for name in names if expired(name.decode(errors="replace"), now)]
+        for start in range(0, len(over), 500):
+            await self._link.call("zrem", self._learned[2], *over[start : start + 500])
+            await self._link.call("hdel", self._learned[1], *over[start : start + 500])
         surplus = await self._link.call("zcard", self._learned[2]) - self._bounds.series
         if surplus > 0:
             names = await self._link.call("zpopmin", self._learned[2], surplus)

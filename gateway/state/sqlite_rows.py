@@ -178,6 +178,10 @@ def prune(db: sqlite3.Connection, now: float, ledger_before: float, bounds: Boun
     db.execute("DELETE FROM ledger WHERE at < ?", (ledger_before,))
     _bound_ledger(db, bounds)
     db.execute("DELETE FROM series WHERE touched < ?", (now - bounds.series_s,))
+    # A name with ~SECONDS~ in it says itself when nobody reads the series any more; see values.expired.
+    db.execute(
+        "DELETE FROM series WHERE key GLOB '*~[0-9]*~*' AND CAST(substr(key, instr(key, '~') + 1) AS REAL) < ?", (now,)
+    )
     statement = (
         "DELETE FROM series WHERE touched <= (SELECT touched FROM series ORDER BY touched DESC LIMIT 1 OFFSET ?)"
     )

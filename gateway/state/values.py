@@ -27,6 +27,13 @@ class Bounds:
     events_s: float = 60.0
 
 
+def expired(key: str, now: float) -> bool:
+    """Whether a series says by its own name, ``~SECONDS~`` somewhere in it, that nobody reads it any more."""
+    _, tilde, rest = key.partition("~")
+    seconds, closing, _ = rest.partition("~")
+    return bool(tilde and closing) and seconds.isascii() and seconds.isdigit() and float(seconds) < now
+
+
 def split_id(batch_id: str) -> tuple[str, int]:
     """Return (worker, sequence) of a batch id; an id without a sequence is a worker of its own that pushes once."""
     worker, colon, tail = batch_id.rpartition(":")

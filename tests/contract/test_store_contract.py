@@ -148,6 +148,14 @@ async def test_the_ledger_is_read_in_pages(store: StateStore, other: StateStore)
     assert first[0][1]["cost_usd"] == 0.1
 
 
+async def test_a_series_is_forgotten_after_the_second_its_name_says(store: StateStore):
+    now = int(time.time())
+    over, later, plain = f"seen|~{now - 10}~x", f"seen|~{now + 3600}~x", "row|a~b/c|analysis"
+    await store.push(Batch("w:1", {over: {"n": 1.0}, later: {"n": 1.0}, plain: {"n": 1.0}}))
+    await store.prune()
+    assert set((await store.pull("")).sums) == {later, plain}
+
+
 async def test_old_ledger_rows_are_pruned(store: StateStore):
     now = time.time()
     await store.push(Batch("a:1", ledger=[{"at": now - 1000.0, "n": 1}, {"at": now, "n": 2}]))

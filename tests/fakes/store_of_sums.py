@@ -1,4 +1,4 @@
-"""A store of sums in memory, driven in the order of the gateway's exchange: collect, pull, apply, push."""
+"""A store of sums in memory; like the gateway's exchange it hands back totals in which everything collected is."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Protocol
 class Worker(Protocol):
     def collect(self) -> Mapping[str, Mapping[str, float]]: ...
 
-    def apply(self, sums: Mapping[str, Mapping[str, float]]) -> None: ...
+    def apply(self, sums: Mapping[str, Mapping[str, float]]) -> None: ...  # everything collected is in the totals
 
 
 class StoreOfSums:
@@ -19,9 +19,9 @@ class StoreOfSums:
     def cycle(self, worker: Worker, after: Callable[[], object] = lambda: None) -> None:
         gathered = worker.collect()
         after()
-        worker.apply({key: dict(fields) for key, fields in self.sums.items()})
-        after()
         for key, fields in gathered.items():
             held = self.sums.setdefault(key, {})
             for name, value in fields.items():
                 held[name] = held.get(name, 0.0) + value
+        worker.apply({key: dict(fields) for key, fields in self.sums.items()})
+        after()

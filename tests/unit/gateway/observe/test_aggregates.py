@@ -11,6 +11,17 @@ NOW = 1_760_000_123.0
 BOOT = "1760000000"
 
 
+class Sharing:
+    """Aggregates as the exchange sees them."""
+
+    def __init__(self, sums: Aggregates) -> None:
+        self.collect = sums.collect
+        self.sums = sums
+
+    def apply(self, totals: Sums) -> None:
+        self.sums.apply(totals, NOW)
+
+
 def total(sums: Aggregates, window: Window = Window.ALL, scope: str = "", now: float = NOW) -> float:
     found = sums.select("a", window.buckets(now, coarse=bool(scope)), scope)
     return sum(fields["n"] for fields in found.values())
@@ -41,11 +52,11 @@ def test_two_workers_and_a_restarted_one_see_the_same_numbers_through_a_store():
     book(one, 5)
     book(two, 7)
     for _ in range(2):
-        store.cycle(one)
-        store.cycle(two)
+        store.cycle(Sharing(one))
+        store.cycle(Sharing(two))
     assert total(one) == total(two) == 12
     later = Aggregates("1760000500")
-    store.cycle(later)
+    store.cycle(Sharing(later))
     assert total(later) == 12
     assert later.since_boot("a") == {}
     assert sum(fields["n"] for fields in one.since_boot("a").values()) == 12
@@ -58,7 +69,7 @@ def test_numbers_never_step_back_between_booking_handing_out_and_hearing_back():
     for _ in range(5):
         book(sums)
         seen.append(total(sums))
-        store.cycle(sums, after=lambda: seen.append(total(sums)))
+        store.cycle(Sharing(sums), after=lambda: seen.append(total(sums)))
         seen.append(total(sums))
     assert seen == sorted(seen)
     assert seen[-1] == 5
@@ -82,8 +93,16 @@ def test_nothing_new_hands_out_nothing():
 def test_names_of_others_are_left_alone():
     sums = Aggregates(BOOT)
     foreign: Sums = {"perf|acme/m1|analysis": {"n": 5.0}, "obs|a": {"n": 1.0}}
-    sums.apply(foreign)
+    sums.apply(foreign, NOW)
     assert sums.size == 0
+
+
+def test_totals_of_times_that_no_window_reads_are_left_alone():
+    sums, later = Aggregates(BOOT), Aggregates(BOOT)
+    book(sums)
+    later.apply(sums.collect(), NOW + 7 * 3600)
+    assert total(later, Window.HOUR, now=NOW) == 0
+    assert total(later, Window.DAY, now=NOW) == 1
 
 
 def test_labels_beyond_the_bound_are_counted_together_and_keys_cannot_push_out_the_registry():

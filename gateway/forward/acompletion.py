@@ -13,6 +13,7 @@ from typing import Any, Final
 
 from gateway.forward.answers import check
 from gateway.forward.chunks import plain
+from gateway.forward.failures import failed
 from gateway.forward.litellm_door import Door
 from gateway.forward.litellm_errors import from_litellm
 from gateway.forward.media import refuse_remote_media
@@ -20,6 +21,7 @@ from gateway.forward.outgoing import added_by_us, effective_body
 from gateway.forward.params import STANDARD, split
 from gateway.forward.translate import copy_of, drops
 from router_core.errors import AttemptFailed
+from router_core.outcome import FailureKind
 from router_core.ports import Answer, Call, Event, Stream
 
 _NEVER: Final = frozenset({"metadata", "stream_options"})
@@ -58,6 +60,7 @@ def _keywords(door: Door, call: Call, key: str | None) -> tuple[dict[str, Any], 
         "messages": copy_of(body.get("messages") or []),
         "max_retries": 0,
         "num_retries": 0,
+        "_skip_mcp_handler": True,  # tools are data, never servers to connect to
         "timeout": min(max(call.deadline - asyncio.get_running_loop().time(), 1.0), _LONGEST_S),
         "drop_params": drops(call),
     }
@@ -98,7 +101,7 @@ class LitellmStream:
 
     async def __aiter__(self) -> AsyncIterator[Event]:
         """Yield events until the upstream ends; raises ``AttemptFailed`` when it breaks."""
-        finished = False
+        finished = spoke = False
         usage: Any = None
         frame: dict[str, Any] = {}
         try:
@@ -106,9 +109,10 @@ class LitellmStream:
                 chunk = _body(found)
                 usage = chunk.pop("usage", None) or usage
                 frame = {key: value for key, value in chunk.items() if key != "choices"}
-                truth = getattr(self._wrapper, "received_finish_reason", None)
+                truth = self._truth()
                 choices = [choice for choice in map(_choice, chunk.get("choices", ())) if choice["delta"]]
                 if choices:
+                    spoke = True
                     yield Event({**frame, "choices": choices})
                 for choice in chunk.get("choices", ()):
                     if choice.get("finish_reason") and truth is not None:
@@ -119,10 +123,17 @@ class LitellmStream:
             raise
         except Exception as exc:
             raise AttemptFailed(from_litellm(exc, added=self._added, streaming=True)) from exc
+        if not (spoke or finished):
+            raise failed(FailureKind.PROTOCOL, "the provider's stream holds no events", status=200)
         if usage:
             yield Event({**frame, "choices": [], "usage": usage})
         if finished:
             yield Event(done=True)
+
+    def _truth(self) -> str | None:
+        """Return the finish reason the provider sent; the wrapper invents one for a stream that was cut."""
+        names = ("received_finish_reason", "intermittent_finish_reason")
+        return next((found for name in names if (found := getattr(self._wrapper, name, None))), None)
 
     async def aclose(self) -> None:
         """Close the upstream connection."""
@@ -135,7 +146,10 @@ def _choice(choice: Mapping[str, Any]) -> dict[str, Any]:
     delta = {key: value for key, value in (choice.get("delta") or {}).items() if value not in (None, "", [], {})}
     if set(delta) == {"role"}:
         delta = {}
-    return {"index": choice.get("index", 0), "delta": delta, "finish_reason": None}
+    out = {"index": choice.get("index", 0), "delta": delta, "finish_reason": None}
+    if choice.get("logprobs"):
+        out["logprobs"] = choice["logprobs"]
+    return out
 
 
 def _body(found: Any) -> dict[str, Any]:

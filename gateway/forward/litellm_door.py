@@ -106,8 +106,11 @@ def _import() -> Door:
     litellm.telemetry = False
     litellm.drop_params = False
     litellm.modify_params = False
+    litellm.disable_hf_tokenizer_download = True  # it would fetch a tokenizer to count tokens, blocking the loop
     for name in ("LiteLLM", "LiteLLM Router", "LiteLLM Proxy"):
         logging.getLogger(name).setLevel(logging.CRITICAL)  # its lines quote prompts; what matters comes as exceptions
+
+    _follow_no_redirects()
 
     def chat_config(provider: str, model: str) -> Any:
         return ProviderConfigManager.get_provider_chat_config(model=model, provider=LlmProviders(provider))
@@ -124,3 +127,20 @@ def _import() -> Door:
         model_response=ModelResponse,
         unsupported=litellm.UnsupportedParamsError,
     )
+
+
+def _follow_no_redirects() -> None:
+    """Keep litellm's own clients from carrying a key to wherever a redirect points; it has no setting for that."""
+    from litellm.llms.custom_httpx.http_handler import AsyncHTTPHandler
+    from litellm.llms.openai.common_utils import BaseOpenAILLM
+
+    AsyncHTTPHandler.follow_redirects = property(lambda _: False, lambda _, __: None)
+    make = BaseOpenAILLM._get_async_http_client  # noqa: SLF001 - there is no other place to take hold of
+
+    def staying(*args: Any, **kwargs: Any) -> Any:
+        client = make(*args, **kwargs)
+        if client is not None:
+            client.follow_redirects = False
+        return client
+
+    BaseOpenAILLM._get_async_http_client = staticmethod(staying)  # noqa: SLF001

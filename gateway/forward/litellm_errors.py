@@ -32,6 +32,7 @@ BY_CLASS: Final[tuple[tuple[str, FailureKind, str], ...]] = (
 )
 """Classes that say more than their status, children before parents."""
 
+_UNREADABLE: Final = "Error converting to valid response"
 _NO_CONNECTION: Final = (httpx.ConnectError, httpx.ConnectTimeout, aiohttp.ClientConnectorError)
 _CUT: Final = (
     httpx.RemoteProtocolError,
@@ -55,6 +56,8 @@ def from_litellm(exc: BaseException, *, added: frozenset[str] = frozenset(), str
         found = _by_cause(exc, streaming=streaming)
         if found is not None:
             return found
+    if status is not None and _UNREADABLE in str(exc):
+        return Failure(K.PROTOCOL, "the provider's answer cannot be read", status=200)
     for name, kind, code in BY_CLASS:
         if any(base.__name__ == name for base in type(exc).__mro__):
             said = _by_words(exc, status or 400, added)
@@ -84,6 +87,8 @@ def _by_words(exc: BaseException, status: int, added: frozenset[str]) -> Failure
     headers = getattr(exc, "litellm_response_headers", None) or getattr(getattr(exc, "response", None), "headers", None)
     text = str(getattr(exc, "message", None) or exc)
     body = _body(exc, text)
+    if body is None and status >= 500:
+        body = b""  # litellm's own words, not the provider's
     if body is None:
         body = orjson.dumps({"error": {"message": _plain(text), "code": getattr(exc, "code", None)}}, default=str)
     return from_response(status, headers if isinstance(headers, Mapping) else {}, body, added=added)

@@ -23,6 +23,7 @@ from tests.fakes.gateway import GatewayProcess
 from tests.fakes.provider import FakeProvider
 
 HERE = Path(__file__).parent
+LANES = 3
 MODES = ("error", "continue", "buffer")
 VERDICTS: tuple[Verdict, ...] = ("pass", "partial", "safe", "fail")
 
@@ -52,7 +53,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 async def run(scenarios: Sequence[Scenario], mode: str, scale: float, wires: tuple[str, ...]) -> list[Result]:
-    """Play the scenarios one after the other against one gateway."""
+    """Play the scenarios against one gateway, three at a time: each has providers and a route of its own."""
     async with contextlib.AsyncExitStack() as stack:
         pairs = {}
         for scenario in scenarios:
@@ -66,12 +67,15 @@ async def run(scenarios: Sequence[Scenario], mode: str, scale: float, wires: tup
         client = await stack.enter_async_context(
             openai.AsyncOpenAI(base_url=gateway.base_url, api_key="any", max_retries=0, timeout=150)
         )
-        results = []
-        for route, (scenario, primary, fallback) in pairs.items():
-            result = await play(scenario, Scene(primary, fallback, client, route, scale))
-            results.append(result)
+        lanes = asyncio.Semaphore(LANES)
+
+        async def one(route: str, scenario: Scenario, primary: FakeProvider, fallback: FakeProvider) -> Result:
+            async with lanes:
+                result = await play(scenario, Scene(primary, fallback, client, route, scale))
             print(f"  {mode:9} {line(result)}", file=sys.stderr, flush=True)
-        return results
+            return result
+
+        return list(await asyncio.gather(*(one(route, *parts) for route, parts in pairs.items())))
 
 
 def line(result: Result) -> str:

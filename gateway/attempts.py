@@ -49,6 +49,10 @@ class AttemptLoop:
         """How many deployments of the plan have not been tried."""
         return len(self._queue)
 
+    def take(self) -> Attempt | None:
+        """Take the next deployment out of the plan, for somebody else to call."""
+        return self._queue.popleft() if self._queue else None
+
     def again(self, attempt: Attempt) -> None:
         """Put a deployment back at the end of the plan."""
         self._queue.append(attempt)

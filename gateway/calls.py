@@ -31,6 +31,7 @@ class LiveCall:
         "answer",
         "attempt",
         "booked",
+        "claimed",
         "ctx",
         "deployment",
         "events",
@@ -69,6 +70,7 @@ class LiveCall:
         self.held: list[Event] = []
         self.model = self.deployment.model
         self.booked = False
+        self.claimed = False
 
     async def open(self, overrides: Mapping[str, Any], *, stream: bool | None = None) -> None:
         """Send the call and wait for its answer or first content; raises AttemptFailed, booked already.

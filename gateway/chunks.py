@@ -116,3 +116,23 @@ def read_answer(body: Mapping[str, Any]) -> AnswerFacts:
             facts.characters += sum(len(str(call)) for call in calls)
     facts.refusal = facts.refusal or facts.finish_reason == "content_filter"
     return facts
+
+
+def as_chunks(body: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Return a whole answer as the chunks of a stream: the content of each choice, its end, then usage."""
+    head = {"id": body.get("id"), "object": "chat.completion.chunk", "created": body.get("created")}
+    head["model"] = body.get("model")
+    pieces: list[dict[str, Any]] = []
+    ends: list[dict[str, Any]] = []
+    for choice in body.get("choices") or ():
+        message = dict(choice.get("message") or {})
+        calls = message.get("tool_calls")
+        if isinstance(calls, list):
+            message["tool_calls"] = [{"index": place, **call} for place, call in enumerate(calls)]
+        delta = {name: value for name, value in message.items() if value is not None}
+        index = choice.get("index", 0)
+        pieces.append({**head, "choices": [{"index": index, "delta": delta, "finish_reason": None}]})
+        ends.append({**head, "choices": [{"index": index, "delta": {}, "finish_reason": choice.get("finish_reason")}]})
+    usage = body.get("usage")
+    tail = [{**head, "choices": [], "usage": usage}] if usage else []
+    return pieces + ends + tail

@@ -24,7 +24,8 @@ class RequestContext:
     ``own_deadline`` is set when the client's hint, not the policy, made the deadline. ``upstream_s`` is time spent
     waiting
     for providers, so that the rest, taken when
-    the headers are made, is the gateway's own (``overhead_s``). ``dropped`` and ``adjusted`` name parameters for the headers.
+    the headers are made, is the gateway's own (``overhead_s``). ``dropped`` and ``adjusted`` name parameters for the
+    headers.
     ``reserved_usd`` is what ``reservation`` covers in the caller's budgets.
     """
 

@@ -16,8 +16,9 @@ from gateway import chunks
 from gateway.attempts import AttemptLoop, Exhausted
 from gateway.calls import LiveCall
 from gateway.context import RequestContext
+from gateway.hedging import open_hedged
 from gateway.http.errors import ApiError
-from gateway.legs import open_hedged, run_parallel
+from gateway.parallel import run_parallel
 from gateway.recorder import attempt_record
 from gateway.refusals import all_failed, no_candidate
 from gateway.relay import DONE, frame
@@ -25,7 +26,7 @@ from gateway.reply import Reply, routing_headers, served_headers
 from gateway.services import Services
 from gateway.spending import planned_usd, reserve
 from gateway.streams import ClientStream, StreamFailed
-from gateway.usage import cost_of, usage_of
+from gateway.whole import close
 from router_core.outcome import AttemptRole, RequestOutcome
 from router_core.record import to_record
 from router_core.request import Mode, StreamRecovery
@@ -75,16 +76,7 @@ def _whole(services: Services, ctx: RequestContext, live: LiveCall) -> Reply:
     answer = live.answer
     assert answer is not None, "a call that opened without a stream has an answer"  # noqa: S101 - narrows the type
     body = answer.body
-    facts = chunks.read_answer(body)
-    usage = usage_of(body.get("usage"))
-    if usage is None:
-        usage = chunks.estimate_usage(ctx.routing.input_tokens, facts.characters)
-    name = body.get("id")
-    cost = cost_of(body.get("usage"))
-    tail = chunks.Tail(
-        facts.finish_reason, facts.refusal, facts.tool_calls, name if isinstance(name, str) else "", 0, cost
-    )
-    live.close(usage, tail)
+    close(ctx, live)
     raw = answer.raw
     model = chunks.shown_model(body.get("model"), live.deployment)
     if body.get("model") != model:
@@ -246,6 +238,7 @@ def finish(
         services.sessions.used(
             ctx.principal.key_id, ctx.hints.session, live.deployment.provider, live.deployment.id, cached, now, keep
         )
+    services.hedges.request(ctx.spent_usd)
     services.recorder.finish(ctx, outcome)
     for hook in services.after:
         hook(ctx, outcome, answer, stream)

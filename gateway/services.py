@@ -13,6 +13,7 @@ from gateway.clock import Clock, SystemClock
 from gateway.config.settings import Settings
 from gateway.config.watch import ConfigHolder
 from gateway.decisions import DecisionIds, RecentDecisions
+from gateway.hedge_budget import HedgeBudget
 from gateway.keys import KeyRing
 from gateway.learner import Learner
 from gateway.observe.observer import Observer
@@ -69,6 +70,7 @@ class Services:
     steady: SteadyClock = field(default_factory=SteadyClock)
     rng: random.Random = field(default_factory=random.Random)
     retry_budget: RetryBudget = field(default_factory=RetryBudget)
+    hedges: HedgeBudget = field(default_factory=HedgeBudget)
     quirks: set[tuple[str, str]] = field(default_factory=set)
     after: list[Callable[..., None]] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)

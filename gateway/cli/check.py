@@ -64,10 +64,10 @@ def describe(config: LoadedConfig, settings: Settings) -> dict[str, Any]:
 
 def as_text(report: dict[str, Any]) -> str:
     """Return the report for people."""
+    counts = f"{len(report['live'])} live, {len(report['no_key'])} without a key"
     lines = [
         f"configuration {report['version']} is right: {', '.join(report['files'])}",
-        f"{report['providers']} providers, {report['deployments']} deployments, "
-        f"{len(report['live'])} live, {len(report['no_key'])} without a key",
+        f"{report['providers']} providers, {report['deployments']} deployments: {counts}",
     ]
     if report["live"]:
         lines.append(f"live: {', '.join(report['live'])}")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -16,15 +16,38 @@ from gateway.decisions import DecisionIds, RecentDecisions
 from gateway.hedge_budget import HedgeBudget
 from gateway.keys import KeyRing
 from gateway.learner import Learner
-from gateway.observe.observer import Observer
 from gateway.recorder import Recorder
 from gateway.sessions import Sessions
 from gateway.steady import SteadyClock
 from router_core.classifier import ClassifierModel
 from router_core.deployment import Provider
 from router_core.features import Embedder
-from router_core.ports import Forwarder
+from router_core.outcome import Reward
+from router_core.ports import EventSink, Forwarder
 from router_core.retry_budget import RetryBudget
+from router_core.task import TaskType
+
+
+class Observing(EventSink, Protocol):
+    """The sink that also hears of judged answers, shares its sums, and answers the browsed routes."""
+
+    def reward(self, reward: Reward, expected: float | None = None) -> None:
+        """Hear of one judged answer, and of the quality its decision had expected."""
+        ...
+
+    def head_to_head(
+        self, winner: str, loser: str, task: TaskType, *, draw: bool = False, at: float | None = None
+    ) -> None:
+        """Hear of one comparison of two answers."""
+        ...
+
+    def collect(self) -> dict[str, dict[str, float]]:
+        """Return what was booked since the last call."""
+        ...
+
+    def apply(self, sums: Mapping[str, Mapping[str, float]]) -> None:
+        """Take over totals of changed series."""
+        ...
 
 
 class OpenForwarder(Forwarder, Protocol):
@@ -51,7 +74,7 @@ class Services:
     config: ConfigHolder
     forwarder: OpenForwarder
     learner: Learner
-    observer: Observer
+    observer: Observing
     recorder: Recorder
     keys: KeyRing
     store: Any

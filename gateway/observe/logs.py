@@ -1,0 +1,168 @@
+"""Logs: one line per request, no prompt text, no key; written by a thread, so that a full pipe delays nobody.
+
+Lines are JSON, or for a terminal structlog's console form. Everything passes ``scrub``.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import queue
+import sys
+import traceback
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from logging.handlers import QueueHandler, QueueListener
+from typing import Any, Final, TextIO
+
+import orjson
+import structlog
+
+from gateway.secrets import scrub
+from router_core.outcome import AttemptOutcome, RequestOutcome
+
+MAX_WAITING: Final = 10_000
+_STOP_S: Final = 2.0
+REQUESTS: Final = "gateway.request"
+
+
+class _Handler(QueueHandler):
+    """Hands records to the writing thread as they are; drops and counts what finds the queue full."""
+
+    def __init__(self, waiting: queue.Queue[Any]) -> None:
+        super().__init__(waiting)
+        self.lost = 0
+
+    def prepare(self, record: logging.LogRecord) -> logging.LogRecord:
+        """Leave formatting to the thread."""
+        return record
+
+    def enqueue(self, record: logging.LogRecord) -> None:
+        """Queue a record, never waiting."""
+        try:
+            self.queue.put_nowait(record)
+        except queue.Full:
+            self.lost += 1
+
+
+class _Writer(QueueListener):
+    """Writes in a daemon thread; stopping waits for a stuck pipe only so long."""
+
+    def stop(self) -> None:
+        """Write what waits, for at most ``_STOP_S`` seconds each way."""
+        thread, self._thread = self._thread, None
+        if thread is not None:
+            with contextlib.suppress(queue.Full):
+                self.queue.put(self._sentinel, timeout=_STOP_S)  # type: ignore[attr-defined]
+            thread.join(_STOP_S)
+
+
+class LineFormatter(logging.Formatter):
+    """One record as one line: JSON, or ``console`` for people."""
+
+    def __init__(self, *, console: bool = False, colors: bool = False) -> None:
+        """Choose the form."""
+        super().__init__()
+        self._console = structlog.dev.ConsoleRenderer(colors=colors) if console else None
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return the line, scrubbed."""
+        event: dict[str, Any] = {
+            "timestamp": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
+            "level": record.levelname.lower(),
+            "logger": record.name,
+            "event": record.getMessage(),
+            **getattr(record, "fields", {}),
+        }
+        if record.exc_info and record.exc_info[0] is not None:
+            event["exception"] = "".join(traceback.format_exception(*record.exc_info))
+        if self._console is None:
+            return scrub(orjson.dumps(event, default=str, option=orjson.OPT_NON_STR_KEYS).decode())
+        return scrub(str(self._console(None, record.levelname.lower(), event)))
+
+
+class Logs:
+    """The process's logging: ``start`` takes it over, ``stop`` writes what waits and gives it back."""
+
+    def __init__(self, *, level: str = "info", form: str = "auto", stream: TextIO | None = None) -> None:
+        """Write to ``stream`` (standard error); ``form`` is console, json, or auto: console on a terminal."""
+        out = stream if stream is not None else sys.stderr
+        console = form == "console" or (form == "auto" and out.isatty())
+        waiting: queue.Queue[Any] = queue.Queue(MAX_WAITING)
+        self._handler = _Handler(waiting)
+        writer = logging.StreamHandler(out)
+        writer.setFormatter(LineFormatter(console=console, colors=console and out.isatty()))
+        self._listener = _Writer(waiting, writer)
+        self._level = level.upper()
+        self._before: tuple[int, list[logging.Handler]] | None = None
+
+    @property
+    def lost(self) -> int:
+        """How many lines were dropped because they could not be written fast enough."""
+        return self._handler.lost
+
+    def start(self) -> None:
+        """Replace the root logger's handlers."""
+        root = logging.getLogger()
+        self._before = (root.level, root.handlers[:])
+        root.handlers[:] = [self._handler]
+        root.setLevel(self._level)
+        self._listener.start()
+
+    def stop(self) -> None:
+        """Write what waits and put the former handlers back."""
+        self._listener.stop()
+        if self._before is not None:
+            root = logging.getLogger()
+            level, root.handlers[:] = self._before
+            root.setLevel(level)
+            self._before = None
+
+
+class RequestLog:
+    """A listener that writes one line per finished request, to the logger ``gateway.request``."""
+
+    def __init__(self) -> None:
+        """Write through the process's logging."""
+        self._log = logging.getLogger(REQUESTS)
+
+    def attempt(self, outcome: AttemptOutcome) -> None:
+        """Single calls have no line of their own; they stand in their request's."""
+
+    def request(self, outcome: RequestOutcome, record: Mapping[str, Any]) -> None:
+        """Write the line; a failed request is a warning."""
+        level = logging.INFO if outcome.ok or outcome.status == 499 else logging.WARNING
+        if self._log.isEnabledFor(level):
+            self._log.log(level, "request", extra={"fields": request_fields(outcome, record)})
+
+
+def request_fields(outcome: RequestOutcome, record: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what a request's line says; times in milliseconds, money in USD."""
+    fields: dict[str, Any] = {
+        "decision_id": outcome.decision_id,
+        "request_id": record.get("request_id"),
+        "key_id": outcome.key_id,
+        "task": str(outcome.task),
+        "policy": outcome.policy,
+        "mode": outcome.mode,
+        "status": outcome.status,
+        "served_by": outcome.served_by,
+        "duration_ms": round(outcome.duration_s * 1000.0, 1),
+        "overhead_ms": round(outcome.overhead_s * 1000.0, 2),
+        "cost_usd": round(outcome.cost_usd, 8),
+        "attempts": [
+            {
+                "deployment": each.deployment,
+                "role": str(each.role),
+                "result": "ok" if each.failure is None else str(each.failure.kind),
+                "status": each.status,
+                "duration_ms": round(each.duration_s * 1000.0, 1),
+            }
+            for each in outcome.attempts
+        ],
+    }
+    if outcome.error_code is not None:
+        fields["error_code"] = outcome.error_code
+    if outcome.tags:
+        fields["tags"] = list(outcome.tags)
+    return fields

@@ -1,0 +1,72 @@
+"""What watches a gateway, put together from its settings: observer, request log, traces, webhook."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from typing import Any, Protocol
+
+from gateway.clock import SYSTEM, Clock
+from gateway.observe.logs import RequestLog
+from gateway.observe.observer import Listener, Observer
+from gateway.observe.tracing import Tracing, from_environment
+from gateway.observe.webhook import Webhook
+
+_log = logging.getLogger("gateway.observe")
+
+
+class Address(Protocol):
+    """A webhook's URL, which may hold a token and is therefore a ``Secret``."""
+
+    def reveal(self) -> str:
+        """Return the URL."""
+        ...
+
+
+class Watching:
+    """The observer of one worker and what it tells. ``warnings`` are sentences for the operator."""
+
+    def __init__(
+        self, env: Mapping[str, str], *, webhook_url: Address | None = None, boot: str = "", clock: Clock = SYSTEM
+    ) -> None:
+        """Build everything; a webhook that may not be called is left out with a warning."""
+        self.warnings: list[str] = []
+        self.webhook = self._webhook(webhook_url)
+        self.tracing: Tracing | None = from_environment(env)
+        listeners: list[Listener] = [RequestLog()]
+        if self.tracing is not None:
+            listeners.append(self.tracing)
+        self.observer = Observer(clock=clock, boot=boot, listeners=listeners, alert=self.tell, on_error=self._broken)
+        self._told_of_errors = False
+
+    def start(self) -> None:
+        """Begin to deliver, on the running loop."""
+        if self.webhook is not None:
+            self.webhook.start()
+
+    async def stop(self) -> None:
+        """End delivery and export the last spans."""
+        if self.webhook is not None:
+            await self.webhook.stop()
+        if self.tracing is not None:
+            self.tracing.stop()
+
+    def tell(self, kind: str, data: Mapping[str, Any]) -> None:
+        """Log an event and send it to the webhook: an anomaly, an opened circuit."""
+        _log.warning("%s", kind, extra={"fields": dict(data)})
+        if self.webhook is not None:
+            self.webhook.tell(kind, data)
+
+    def _webhook(self, url: Address | None) -> Webhook | None:
+        if url is None:
+            return None
+        try:
+            return Webhook(url.reveal())
+        except ValueError as exc:
+            self.warnings.append(str(exc))
+            return None
+
+    def _broken(self, exc: Exception) -> None:
+        if not self._told_of_errors:
+            self._told_of_errors = True
+            _log.error("something that watches failed; told once", exc_info=exc)

@@ -8,7 +8,8 @@ import gc
 import logging
 import os
 import random
-from collections.abc import Mapping
+import secrets
+from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from fastapi import FastAPI, Request
@@ -23,7 +24,7 @@ from gateway.config.watch import ConfigHolder, ConfigWatcher
 from gateway.decisions import DecisionIds, RecentDecisions
 from gateway.demo.fleet import DemoProvider, start_fleet, stop_fleet
 from gateway.demo.registry import demo_config
-from gateway.disconnect import Receive
+from gateway.disconnect import Message, Receive
 from gateway.embedding import load_embedder
 from gateway.feedback import FeedbackDesk
 from gateway.forward.catalog import facts
@@ -31,9 +32,10 @@ from gateway.forward.forwarder import HttpForwarder, needs_litellm
 from gateway.http import admin, dashboard, feedback, health, metrics, models, not_yet, route, stats
 from gateway.http.chat import ChatEndpoint, Scope, Send
 from gateway.http.errors import ApiError
+from gateway.http.headers import request_id
 from gateway.keys import KeyRing
 from gateway.learner import Learner
-from gateway.observe.observer import Observer
+from gateway.observe.watching import Watching
 from gateway.recorder import Recorder
 from gateway.secrets import Secret
 from gateway.services import Services
@@ -68,7 +70,7 @@ async def load_with_demo(settings: Settings) -> tuple[ConfigHolder, list[DemoPro
 def build(settings: Settings, config: ConfigHolder, fleet: list[DemoProvider]) -> Services:
     """Put the parts of one worker together; nothing is opened yet."""
     steady = SteadyClock()
-    observer = Observer()
+    watching = Watching(os.environ, webhook_url=settings.webhook_url, now=steady)
     store = open_store(settings.store_url)
     recent: RecentDecisions[Any] = RecentDecisions()
     rng = random.Random()  # noqa: S311 - exploration and jitter, not secrets
@@ -86,8 +88,9 @@ def build(settings: Settings, config: ConfigHolder, fleet: list[DemoProvider]) -
         config=config,
         forwarder=forwarder,
         learner=Learner(steady, rng),
-        observer=observer,
-        recorder=Recorder(observer, recent),
+        observer=watching.observer,
+        watching=watching,
+        recorder=Recorder(watching.observer, recent),
         keys=KeyRing(
             api_keys=[key.reveal() for key in settings.api_keys],
             admin_keys=[key.reveal() for key in settings.admin_keys],
@@ -105,7 +108,7 @@ def build(settings: Settings, config: ConfigHolder, fleet: list[DemoProvider]) -
         rng=rng,
         demo=fleet,
     )
-    services.warnings.extend(settings.warnings)
+    services.warnings.extend([*settings.warnings, *watching.warnings])
     services.watcher = ConfigWatcher(config)
     services.feedback = FeedbackDesk(services)
     return services
@@ -121,6 +124,7 @@ async def start(services: Services) -> None:
     await services.exchanger.flush()
     sharing.start()
     services.exchanger.start()
+    services.watching.start()
     services.budgets.start()
     key = await shared_signing_key(services.store)
     if key is not None:
@@ -174,6 +178,7 @@ async def stop(services: Services) -> None:
         with contextlib.suppress(StoreError):
             await services.store.close()
     await services.forwarder.close()
+    await services.watching.stop()
     if services.demo:
         stop_fleet(services.demo)
 
@@ -185,13 +190,9 @@ def browsed(services: Services) -> FastAPI:
     for module in _ROUTERS:
         app.include_router(module.router)
 
-    async def render(request: Request, exc: Exception) -> Response:
+    async def render(_: Request, exc: Exception) -> Response:
         error = exc if isinstance(exc, ApiError) else _of_http(exc)
-        headers = error.all_headers()
-        given = request.headers.get("x-request-id", "")
-        if given:
-            headers["x-request-id"] = given if given.replace("-", "").replace("_", "").isalnum() else "invalid"
-        return Response(error.render(), error.status, headers, "application/json")
+        return Response(error.render(), error.status, error.all_headers(), "application/json")
 
     app.add_exception_handler(ApiError, render)
     app.add_exception_handler(HTTPException, render)
@@ -222,11 +223,26 @@ class GatewayApp:
             if scope["path"] == CHAT:
                 await self.chat(scope, receive, send)
             else:
-                await self.browsed(scope, receive, send)
+                await self.browsed(scope, receive, stamped(scope, send, self.services.steady))
         elif scope["type"] == "lifespan":
             await _lifespan(receive, send)
         else:
             await send({"type": "websocket.close", "code": 1003})
+
+
+def stamped(scope: Scope, send: Send, steady: Callable[[], float]) -> Send:
+    """Return a ``send`` that adds the request's id and the gateway's own time to a browsed response's headers."""
+    started = steady()
+    name = request_id(scope["headers"]) or f"req_{secrets.token_hex(12)}"
+
+    async def send_stamped(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            elapsed = f"{(steady() - started) * 1000.0:.2f}"
+            own = [(b"x-request-id", name.encode()), (b"x-router-overhead-ms", elapsed.encode())]
+            message = {**message, "headers": [*message.get("headers", ()), *own]}
+        await send(message)
+
+    return send_stamped
 
 
 async def _lifespan(receive: Receive, send: Send) -> None:

@@ -102,4 +102,5 @@ class Services:
     watcher: Any = None
     feedback: Any = None
     sharing: Any = None
+    watching: Any = None
     tasks: list[Any] = field(default_factory=list)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final, Protocol
 
-from gateway.clock import SYSTEM, Clock
+from gateway.clock import SYSTEM
 from gateway.http.live import Live
 from gateway.observe import fold
 from gateway.observe.aggregates import Aggregates
@@ -45,17 +45,20 @@ class Observer:
     def __init__(
         self,
         *,
-        clock: Clock = SYSTEM,
+        now: Callable[[], float] = SYSTEM.time,
         boot: str = "",
         listeners: Iterable[Listener] = (),
         kept_decisions: int = 200,
         alert: Callable[[str, Mapping[str, Any]], None] | None = None,
         on_error: Callable[[Exception], None] | None = None,
     ) -> None:
-        """Begin empty. ``alert`` hears of anomalies (``Webhook.tell``), ``on_error`` of listeners that raised."""
-        self._clock = clock
-        self.sums = Aggregates(boot or str(int(clock.time())))
-        self.stats = Stats(self.sums, clock.time)
+        """Begin empty. ``now`` gives wall-clock seconds, better such that never jump.
+
+        ``alert`` hears of anomalies (``Webhook.tell``), ``on_error`` of listeners that raised.
+        """
+        self._now = now
+        self.sums = Aggregates(boot or str(int(now())))
+        self.stats = Stats(self.sums, now)
         self.feed: Feed[tuple[RequestOutcome, Mapping[str, Any]]] = Feed(kept_decisions)
         self.listener_errors = 0
         self.watch = Watch(self._anomaly)
@@ -63,7 +66,7 @@ class Observer:
         self._alert = alert
         self._on_error = on_error
         self._providers: dict[str, str] = {}
-        self._pruned_at = clock.time()
+        self._pruned_at = now()
 
     def attempt(self, outcome: AttemptOutcome) -> None:
         """Book one finished call for everybody's statistics."""
@@ -116,7 +119,7 @@ class Observer:
         self, winner: str, loser: str, task: TaskType, *, draw: bool = False, at: float | None = None
     ) -> None:
         """Book one comparison of two answers to the same prompt; of a draw the order means nothing."""
-        when = self._clock.time() if at is None else at
+        when = self._now() if at is None else at
         for deployment, field in ((winner, "dr" if draw else "w"), (loser, "dr" if draw else "l")):
             self.sums.add((fold.ATTEMPTS, "", self._provider(deployment), deployment, str(task)), when, {field: 1.0})
         first, second = sorted((winner, loser)) if draw else (winner, loser)
@@ -124,7 +127,7 @@ class Observer:
 
     def collect(self) -> dict[str, dict[str, float]]:
         """Return what was booked since the last call, for the store: series name -> field -> increment."""
-        now = self._clock.time()
+        now = self._now()
         if now - self._pruned_at >= _PRUNE_EVERY_S or now < self._pruned_at:
             self._pruned_at = now
             self.sums.prune(now)
@@ -132,7 +135,7 @@ class Observer:
 
     def apply(self, sums: Mapping[str, Mapping[str, float]]) -> None:
         """Take over the store's totals of changed series."""
-        self.sums.apply(sums, self._clock.time())
+        self.sums.apply(sums, self._now())
 
     @property
     def windows(self) -> tuple[str, ...]:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
-from gateway.clock import SYSTEM, Clock
+from gateway.clock import SYSTEM
 from gateway.observe.logs import RequestLog
 from gateway.observe.observer import Listener, Observer
 from gateway.observe.tracing import Tracing, from_environment
@@ -27,7 +27,12 @@ class Watching:
     """The observer of one worker and what it tells. ``warnings`` are sentences for the operator."""
 
     def __init__(
-        self, env: Mapping[str, str], *, webhook_url: Address | None = None, boot: str = "", clock: Clock = SYSTEM
+        self,
+        env: Mapping[str, str],
+        *,
+        webhook_url: Address | None = None,
+        boot: str = "",
+        now: Callable[[], float] = SYSTEM.time,
     ) -> None:
         """Build everything; a webhook that may not be called is left out with a warning."""
         self.warnings: list[str] = []
@@ -36,7 +41,7 @@ class Watching:
         listeners: list[Listener] = [RequestLog()]
         if self.tracing is not None:
             listeners.append(self.tracing)
-        self.observer = Observer(clock=clock, boot=boot, listeners=listeners, alert=self.tell, on_error=self._broken)
+        self.observer = Observer(now=now, boot=boot, listeners=listeners, alert=self.tell, on_error=self._broken)
         self._told_of_errors = False
 
     def start(self) -> None:

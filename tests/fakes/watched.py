@@ -81,7 +81,7 @@ class World:
         self.clock = ManualClock(time=self.now) if now is not None else SystemClock()
         self.registry, self.policy = registry(), Policy()
         self.learner = Learner(lambda: self.at, rng=Random(1))
-        self.observer = Observer(clock=self.clock)
+        self.observer = Observer(now=self.clock.time)
         self.at = self.now - 3600.0
         self.number = 0
         self.services = SimpleNamespace(

@@ -5,62 +5,76 @@ import io
 from typing import Any
 
 import pytest
-from fastapi import FastAPI, Request
 from starlette.testclient import TestClient
 
-from gateway.clock import ManualClock
-from gateway.http import metrics, stats
-from gateway.http.live import Live, LiveDeployment
+from gateway.http import stats
 from gateway.http.tables import to_csv
-from gateway.observe.observer import Observer
+from gateway.keys import KeyRing
 from tests.fakes.outcomes import attempt, request
+from tests.fakes.watched import World, make_app
 
 NOW = 1_760_000_123.0
-
-
-class Key:
-    def __init__(self, key_id: str, *, admin: bool) -> None:
-        self.key_id = key_id
-        self.admin = admin
-
-
-def principal(request: Request) -> Key:
-    name = request.headers.get("authorization", "")
-    return Key(name, admin=name == "boss")
+ADMIN, METRICS = "admin-key-0123456789", "metrics-key-0123456789"
+ONE, TWO = "client-one-0123456789", "client-two-0123456789"
 
 
 @pytest.fixture
 def client() -> TestClient:
-    watcher = Observer(clock=ManualClock(time=NOW))
-    for number, (deployment, key) in enumerate([("acme/m1", "k1"), ("acme/m1", "k2"), ("beta/m2", "k2")]):
-        outcome = request(attempt(deployment, NOW), number=number, key_id=key, tags=("=1+1",))
-        watcher.attempt(outcome.attempts[0])
-        watcher.request(outcome, {})
-    live = Live((LiveDeployment("acme/m1", "acme", "m1", state="open"), LiveDeployment("acme/m9", "acme", "m9")))
-    app = FastAPI()
-    app.include_router(stats.routes(principal, lambda _: watcher, lambda _: live))
-    app.include_router(metrics.routes(principal, lambda _: b"up 1\n"))
-    return TestClient(app)
+    keys = KeyRing(api_keys=[ONE, TWO], admin_keys=[ADMIN], metrics_keys=[METRICS])
+    world = World(keys=keys, now=NOW)
+    ids = {key: found.key_id for key in (ONE, TWO) if (found := keys.authenticate(key))}
+    calls = [("openai/gpt-large", ONE), ("openai/gpt-large", TWO), ("groq/llama-fast", TWO)]
+    for number, (deployment, key) in enumerate(calls):
+        outcome = request(attempt(deployment, NOW), number=number, key_id=ids[key], tags=("=1+1",))
+        world.observer.attempt(outcome.attempts[0])
+        world.observer.request(outcome, {})
+    for _ in range(8):
+        failed = attempt("openai/gpt-large", NOW, failure="server")
+        world.learner.attempt(failed, world.registry, world.policy)
+    return TestClient(make_app(world), base_url="http://127.0.0.1")
 
 
-def get(client: TestClient, path: str, key: str = "boss") -> Any:
-    answer = client.get(path, headers={"authorization": key})
+def ask(client: TestClient, path: str, key: str = ADMIN) -> Any:
+    return client.get(path, headers={"authorization": f"Bearer {key}"})
+
+
+def get(client: TestClient, path: str, key: str = ADMIN) -> Any:
+    answer = ask(client, path, key)
     assert answer.status_code == 200, answer.text
     return answer.json()
 
 
 def test_an_admin_sees_everybodys_traffic_and_a_client_its_own(client: TestClient):
-    assert [row["requests"] for row in get(client, "/v1/stats/providers")["data"]] == [2, 1]
-    assert [row["requests"] for row in get(client, "/v1/stats/providers", "k1")["data"]] == [1]
-    assert [row["name"] for row in get(client, "/v1/stats/costs", "k1")["data"] if row["group"] == "key"] == ["k1"]
-    assert get(client, "/v1/stats/providers", "stranger")["data"] == []
+    everybody = get(client, "/v1/stats/providers")["data"]
+    assert {row["provider"]: row["requests"] for row in everybody} == {"openai": 2, "groq": 1}
+    own = get(client, "/v1/stats/providers", ONE)
+    assert [row["requests"] for row in own["data"]] == [1]
+    assert own["summary"]["requests"] == 1
+    keys = [row["name"] for row in get(client, "/v1/stats/costs", ONE)["data"] if row["group"] == "key"]
+    assert len(keys) == 1
+    assert len([row for row in get(client, "/v1/stats/costs")["data"] if row["group"] == "key"]) == 2
+
+
+def test_a_client_learns_nothing_of_circuits_and_anomalies(client: TestClient):
+    assert "breaker" not in get(client, "/v1/stats/deployments", ONE)["data"][0]
+    assert get(client, "/v1/stats/anomalies", ONE)["data"] == []
+    assert "pairs" not in get(client, "/v1/stats/win-rates", ONE)
+
+
+@pytest.mark.parametrize("report", stats.REPORTS)
+def test_nobody_reads_without_a_key_and_a_metrics_key_reads_metrics_only(client: TestClient, report: str):
+    assert client.get(f"/v1/stats/{report}").status_code == 401
+    assert ask(client, f"/v1/stats/{report}", "wrong").status_code == 401
+    assert ask(client, f"/v1/stats/{report}", METRICS).status_code == 403
 
 
 def test_breakers_stand_beside_providers_and_deployments(client: TestClient):
-    acme, beta = get(client, "/v1/stats/providers")["data"]
-    assert acme["breaker"] == {"state": "open", "open": 1, "deployments": 2}
-    assert beta["breaker"] is None
-    assert get(client, "/v1/stats/deployments")["data"][0]["breaker"]["state"] == "open"
+    rows = {row["provider"]: row for row in get(client, "/v1/stats/providers")["data"]}
+    assert rows["openai"]["breaker"] == {"state": "open", "open": 1, "deployments": 2}
+    assert rows["groq"]["breaker"]["state"] == "closed"
+    found = {row["deployment"]: row["breaker"] for row in get(client, "/v1/stats/deployments")["data"]}
+    assert found["openai/gpt-large"]["state"] == "open"
+    assert found["openai/gpt-large"]["reason"] == "server"
 
 
 @pytest.mark.parametrize("report", stats.REPORTS)
@@ -69,7 +83,7 @@ def test_every_report_answers_in_every_window_and_format(client: TestClient, rep
     found = get(client, f"/v1/stats/{report}?window={window}")
     assert found["object"] == "list"
     assert found["window"] == window
-    answer = client.get(f"/v1/stats/{report}?window={window}&format=csv", headers={"authorization": "boss"})
+    answer = ask(client, f"/v1/stats/{report}?window={window}&format=csv")
     assert answer.headers["content-type"].startswith("text/csv")
     assert f"{report}-{window}.csv" in answer.headers["content-disposition"]
     assert len(list(csv.reader(io.StringIO(answer.text)))) == 1 + len(found["data"]) or not found["data"]
@@ -89,7 +103,7 @@ def test_every_report_answers_in_every_window_and_format(client: TestClient, rep
     ],
 )
 def test_a_bad_parameter_is_a_400_that_names_it_and_echoes_nothing(client: TestClient, query: str, param: str):
-    answer = client.get(f"/v1/stats/providers?{query}", headers={"authorization": "boss"})
+    answer = ask(client, f"/v1/stats/providers?{query}")
     assert answer.status_code == 400
     error = answer.json()["error"]
     assert (error["type"], error["param"]) == ("invalid_request_error", param)
@@ -98,7 +112,7 @@ def test_a_bad_parameter_is_a_400_that_names_it_and_echoes_nothing(client: TestC
 
 
 def test_a_spreadsheet_runs_no_formula(client: TestClient):
-    text = client.get("/v1/stats/costs?format=csv", headers={"authorization": "boss"}).text
+    text = ask(client, "/v1/stats/costs?format=csv").text
     assert "'=1+1" in text
     for value in ("=cmd", "+1", "-1", "@SUM(A1)", "\tx", "\rx"):
         cell = next(csv.reader(io.StringIO(to_csv([{"a": value}]).split("\r\n", 1)[1], newline="")))[0]
@@ -111,8 +125,15 @@ def test_nested_rows_become_columns_and_missing_ones_stay_empty():
     assert to_csv(rows) == "a.x,a.y,l,a.z\r\n1,,p q,\r\n,,,2\r\n"
 
 
-def test_metrics_are_given_as_text_that_no_cache_keeps(client: TestClient):
-    answer = client.get("/metrics")
-    assert answer.text == "up 1\n"
+@pytest.mark.parametrize("key", [METRICS, ADMIN])
+def test_metrics_are_for_the_metrics_key_and_for_admins(client: TestClient, key: str):
+    answer = ask(client, "/metrics", key)
+    assert answer.status_code == 200
     assert answer.headers["content-type"].startswith("text/plain; version=0.0.4")
     assert answer.headers["cache-control"] == "no-store"
+    assert 'moe_gateway_breaker_state{deployment="openai/gpt-large",provider="openai",state="open"} 1.0' in answer.text
+
+
+def test_metrics_are_for_nobody_else(client: TestClient):
+    assert client.get("/metrics").status_code == 401
+    assert ask(client, "/metrics", ONE).status_code == 403

@@ -120,7 +120,7 @@ def test_series_are_bounded():
 def test_the_observer_reports_anomalies_and_alerts():
     alerts: list[tuple[str, Any]] = []
     clock = ManualClock()
-    observer = Observer(clock=clock, alert=lambda kind, row: alerts.append((kind, row["signal"])))
+    observer = Observer(now=clock.time, alert=lambda kind, row: alerts.append((kind, row["signal"])))
     for number in range(400):
         observer.attempt(attempt(at=clock.time(), failure="server" if number > 300 else None))
     assert alerts == [("anomaly", "failures")]

@@ -37,7 +37,7 @@ def scrape(
 
 
 def busy(count: int = 300, boot: str = "1760000000") -> Observer:
-    watcher = Observer(clock=ManualClock(time=NOW), boot=boot)
+    watcher = Observer(now=ManualClock(time=NOW).time, boot=boot)
     for outcome in traffic(count, start=NOW - 100, seconds=100):
         for each in outcome.attempts:
             watcher.attempt(each)
@@ -99,7 +99,7 @@ def test_gauges_show_the_moment():
 
 
 def test_labels_come_from_the_registry_only():
-    watcher = Observer(clock=ManualClock(time=NOW), boot="1760000000")
+    watcher = Observer(now=ManualClock(time=NOW).time, boot="1760000000")
     for number in range(50):
         outcome = request(
             attempt(f'evil/{number}\n"x', NOW), number=number, tags=(f"tag{number}",), key_id=f"key{number}"
@@ -113,7 +113,7 @@ def test_labels_come_from_the_registry_only():
 
 def test_counters_begin_at_zero_with_the_gateway_and_hold_no_other_hosts_traffic():
     store, here = StoreOfSums(), busy(100, "1760000000.here")
-    there = Observer(clock=ManualClock(time=NOW), boot="1760000100.there")
+    there = Observer(now=ManualClock(time=NOW).time, boot="1760000100.there")
     for watcher in (here, there, here, there):
         store.cycle(watcher)
     assert total(scrape(here), "moe_gateway_requests_total") == 100
@@ -122,4 +122,4 @@ def test_counters_begin_at_zero_with_the_gateway_and_hold_no_other_hosts_traffic
 
 
 def test_an_idle_gateway_can_be_scraped():
-    assert scrape(Observer(clock=ManualClock(time=NOW)), Live())["moe_gateway_in_flight_requests",] == 0
+    assert scrape(Observer(now=ManualClock(time=NOW).time), Live())["moe_gateway_in_flight_requests",] == 0

@@ -17,7 +17,7 @@ NOW = 1_760_000_123.0
 
 
 def observer() -> Observer:
-    return Observer(clock=ManualClock(time=NOW), boot="1760000000")
+    return Observer(now=ManualClock(time=NOW).time, boot="1760000000")
 
 
 def feed(watcher: Observer, outcome: RequestOutcome, record: dict[str, Any] | None = None) -> None:
@@ -218,7 +218,7 @@ def test_a_second_worker_and_a_later_start_report_the_same():
     store, one, two = StoreOfSums(), observer(), observer()
     for number, outcome in enumerate(traffic(100, start=NOW - 600, seconds=500)):
         feed((one, two)[number % 2], outcome)
-    later = Observer(clock=ManualClock(time=NOW + 5), boot="1760000120")
+    later = Observer(now=ManualClock(time=NOW + 5).time, boot="1760000120")
     for watcher in (one, two, one, two, later):
         store.cycle(watcher)
     for report in ("providers", "deployments", "tasks", "costs"):
@@ -227,7 +227,7 @@ def test_a_second_worker_and_a_later_start_report_the_same():
 
 def test_answers_are_kept_for_a_second_and_then_made_again():
     clock = ManualClock(time=NOW)
-    watcher = Observer(clock=clock)
+    watcher = Observer(now=clock.time)
     feed(watcher, request(attempt(at=NOW)))
     assert row(watcher, "providers", provider="acme")["attempts"] == 1
     feed(watcher, request(attempt(at=NOW), number=2))
@@ -247,7 +247,7 @@ class Broken:
 def test_a_listener_that_raises_is_counted_and_hurts_nobody():
     heard: list[str] = []
     watcher = Observer(
-        clock=ManualClock(time=NOW), listeners=[Broken()], on_error=lambda exc: heard.append(type(exc).__name__)
+        now=ManualClock(time=NOW).time, listeners=[Broken()], on_error=lambda exc: heard.append(type(exc).__name__)
     )
     feed(watcher, request(attempt(at=NOW)))
     assert heard == ["RuntimeError", "RuntimeError"]
@@ -256,7 +256,7 @@ def test_a_listener_that_raises_is_counted_and_hurts_nobody():
 
 
 def test_the_last_decisions_are_kept_and_older_ones_forgotten():
-    watcher = Observer(clock=ManualClock(time=NOW), kept_decisions=2)
+    watcher = Observer(now=ManualClock(time=NOW).time, kept_decisions=2)
     for number in range(4):
         feed(watcher, request(attempt(at=NOW), number=number), {"chosen": "acme/m1", "rationale": "best"})
     assert [each["id"] for each in watcher.decisions()] == ["d-3", "d-2"]
@@ -277,7 +277,7 @@ def test_unknown_reports_and_windows_are_refused():
 
 def test_old_buckets_are_forgotten_while_exchanging():
     clock = ManualClock(time=NOW)
-    watcher = Observer(clock=clock)
+    watcher = Observer(now=clock.time)
     for outcome in traffic(50, start=NOW - 600, seconds=500):
         feed(watcher, outcome)
     watcher.collect()

@@ -14,7 +14,7 @@ pytestmark = pytest.mark.anyio
 
 
 async def test_an_anomaly_is_logged_and_waits_for_the_webhook(caplog: pytest.LogCaptureFixture):
-    watching = Watching({}, webhook_url=Secret("https://hooks.example/T0KEN"), clock=ManualClock())
+    watching = Watching({}, webhook_url=Secret("https://hooks.example/T0KEN"), now=ManualClock().time)
     told: list[tuple[str, Any]] = []
     assert watching.webhook is not None
     watching.webhook.tell = lambda kind, data: told.append((kind, data["signal"]))  # type: ignore[method-assign]

@@ -8,7 +8,7 @@ from statistics import median
 
 import psutil
 
-GROWTH_SHARE, GROWTH_MB = 0.10, 8.0
+GROWTH_SHARE, GROWTH_MB, GROWTH_FILES = 0.10, 8.0, 15
 
 
 @dataclass(slots=True)
@@ -28,10 +28,19 @@ class Watch:
             await asyncio.sleep(every_s)
 
     def memory(self) -> tuple[float, float, bool]:
-        """Median of the second and of the last quarter of the run, and whether it stayed flat between them."""
-        quarter = max(1, len(self.rss_mb) // 4)
-        early, late = median(self.rss_mb[quarter : 2 * quarter]), median(self.rss_mb[-quarter:])
+        """Median of the second and of the last quarter of the run in MB, and whether it stayed flat between them."""
+        early, late = _quarters(self.rss_mb)
         return early, late, late - early <= max(GROWTH_MB, GROWTH_SHARE * early)
+
+    def files(self) -> tuple[float, float, bool]:
+        """The same for open files; the pool of kept connections breathes with the traffic."""
+        early, late = _quarters([float(count) for count in self.fds])
+        return early, late, late - early <= GROWTH_FILES
+
+
+def _quarters(samples: list[float]) -> tuple[float, float]:
+    quarter = max(1, len(samples) // 4)
+    return median(samples[quarter : 2 * quarter]), median(samples[-quarter:])
 
 
 def connections(pid: int) -> int:

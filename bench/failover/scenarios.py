@@ -182,7 +182,11 @@ def refused_once(scene: Scene, seen: Seen) -> list[Check]:
     return [
         ("one attempt, no fallback", len(scene.primary.requests) == 1 and not scene.fallback.requests),
         ("the provider's reason reaches the client", "safety system" in seen.error),
-        ("its code reaches the client", seen.error_code == "content_policy_violation"),
+        # Only OpenAI's wire has a code for it.
+        (
+            "its code reaches the client",
+            scene.primary.wire != "openai" or seen.error_code == "content_policy_violation",
+        ),
     ]
 
 

@@ -106,9 +106,12 @@ class DemoServer:
         try:
             script, waits = self._script(request, body, problem, record)
             response = await self._send(request, script, waits, record)
-        except (asyncio.CancelledError, ConnectionError):
+        except asyncio.CancelledError:
             record.mark_closed(by_client=True)
             raise
+        except ConnectionError:
+            record.mark_closed(by_client=True)
+            return web.Response()  # nobody is there to read it
         finally:
             record.mark_closed(by_client=False)
             self.recorder.active -= 1

@@ -15,7 +15,10 @@ from router_core.errors import ConfigError
 
 
 class Capability(StrEnum):
-    """What a request can need of a deployment."""
+    """What a request can need of a deployment.
+
+    ``any_parameter``: fields that OpenAI's chat does not have reach the provider as they came.
+    """
 
     TOOLS = "tools"
     PARALLEL_TOOLS = "parallel_tools"
@@ -30,6 +33,7 @@ class Capability(StrEnum):
     LOGPROBS = "logprobs"
     REASONING = "reasoning"
     PREFILL = "prefill"
+    ANY_PARAMETER = "any_parameter"
 
 
 class Lane(StrEnum):

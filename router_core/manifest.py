@@ -64,8 +64,9 @@ class Manifest:
 
 
 # What every deployment of a wire can do, whatever the model. "Whole" wires are OpenAI's own; hosts leave parts out.
-_BASE: Final = frozenset({Capability.STREAMING, Capability.JSON_OBJECT})
+_BASE: Final = frozenset({Capability.STREAMING, Capability.JSON_OBJECT, Capability.ANY_PARAMETER})
 _WHOLE: Final = _BASE | {Capability.N, Capability.LOGPROBS}
+_FOREIGN: Final = frozenset({Capability.STREAMING})
 _WIRES: Final[Mapping[str, frozenset[Capability]]] = {
     "openai": _WHOLE,
     "custom_openai": _WHOLE,
@@ -80,6 +81,15 @@ _WIRES: Final[Mapping[str, frozenset[Capability]]] = {
     "mistral": _BASE | {Capability.N},
     "codestral": _BASE | {Capability.N},
     "deepseek": _BASE | {Capability.LOGPROBS},
+    "anthropic": _FOREIGN,
+    "bedrock": _FOREIGN,
+    "gemini": _FOREIGN | {Capability.JSON_OBJECT},
+    "vertex_ai": _FOREIGN | {Capability.JSON_OBJECT},
+    "cohere": _FOREIGN | {Capability.JSON_OBJECT},
+    "cohere_chat": _FOREIGN | {Capability.JSON_OBJECT},
+    "ollama_chat": _FOREIGN | {Capability.JSON_OBJECT},
+    "watsonx": _FOREIGN,
+    "replicate": _FOREIGN,
 }
 
 
@@ -209,7 +219,7 @@ def _deployment(entry: object, providers: Mapping[str, Provider], path: Path) ->
     data["callable"] = state is not KeyState.ABSENT
     data.setdefault("key_ref", provider.key_ref)
     data["price"] = _price(data, path)
-    data["capabilities"] = _capabilities(data, provider.wire, path)
+    data["capabilities"] = _capabilities(data, provider, path)
     data["quality"] = {
         task: _quality(task, value, (*path, "quality", task))
         for task, value in _mapping(data.get("quality", {}), (*path, "quality")).items()
@@ -228,14 +238,16 @@ def _price(data: dict[str, Any], path: Path) -> Price:
     return replace(price, source=source, checked=checked, version=fingerprint(price, 8))
 
 
-def _capabilities(data: dict[str, Any], wire: str, path: Path) -> frozenset[Capability]:
+def _capabilities(data: dict[str, Any], provider: Provider, path: Path) -> frozenset[Capability]:
     """Return what was listed, plus what the wire and the model's kind bring, minus what it ``lacks``."""
     hint = frozenset[Capability]
     listed: frozenset[Capability] = convert(hint, data.pop("capabilities", ()), (*path, "capabilities"))
     lacks: frozenset[Capability] = convert(hint, data.pop("lacks", ()), (*path, "lacks"))
     if both := sorted(listed & lacks):
         raise refuse((*path, "lacks"), f"{both[0].value!r} is also listed in capabilities")
-    found = listed | wire_capabilities(wire)
+    found = listed | wire_capabilities(provider.wire)
+    if provider.drop_params:  # what the wire cannot say is dropped and named, so it may be asked
+        found |= {Capability.ANY_PARAMETER}
     if Capability.TOOLS in listed:
         found |= {Capability.PARALLEL_TOOLS}
     if data.get("reasoning") is True:

@@ -7,6 +7,48 @@ from typing import Any, Final
 
 from router_core.deployment import Capability
 
+KNOWN: Final = frozenset(
+    {
+        "audio",
+        "frequency_penalty",
+        "function_call",
+        "functions",
+        "logit_bias",
+        "logprobs",
+        "max_completion_tokens",
+        "max_tokens",
+        "messages",
+        "metadata",
+        "modalities",
+        "model",
+        "n",
+        "parallel_tool_calls",
+        "prediction",
+        "presence_penalty",
+        "prompt_cache_key",
+        "prompt_cache_retention",
+        "reasoning_effort",
+        "response_format",
+        "safety_identifier",
+        "seed",
+        "service_tier",
+        "stop",
+        "store",
+        "stream",
+        "stream_options",
+        "temperature",
+        "thinking",
+        "tool_choice",
+        "tools",
+        "top_logprobs",
+        "top_p",
+        "user",
+        "verbosity",
+        "web_search_options",
+    }
+)
+"""The fields of OpenAI's chat completions. Any other one must reach the provider as it came."""
+
 _PARTS: Final = {
     "image_url": Capability.VISION,
     "input_image": Capability.VISION,
@@ -19,6 +61,8 @@ _PARTS: Final = {
 def needs_of(body: Mapping[str, Any]) -> frozenset[Capability]:
     """Return the capabilities a request needs. The body's shape has been checked before."""
     needs = {need for need, asked in _fields(body.get) if asked}
+    if not KNOWN.issuperset(body):
+        needs.add(Capability.ANY_PARAMETER)
     for message in body.get("messages") or ():
         content = message.get("content")
         if isinstance(content, list):

@@ -115,6 +115,8 @@ def next_step(failure: Failure, situation: Situation, policy: Policy, jitter: fl
 
 
 def _elsewhere(failure: Failure, situation: Situation, policy: Policy) -> Step:
+    if failure.kind is FailureKind.INVALID_REQUEST and not failure.sent and situation.fallback_ready:
+        return Next()  # it never left: this deployment's wire cannot say it, another one's may
     filtered = failure.kind is FailureKind.CONTENT_FILTER and policy.retry.content_filter_fallback
     if not RULES[failure.kind].next and not filtered:
         return Stop(f"{failure.kind} is the request's own")

@@ -224,12 +224,16 @@ def test_wires_bring_their_capabilities_and_lacks_takes_them_away():
         "parallel_tools",
         "streaming",
         "json_object",
+        "any_parameter",
         "n",
         "reasoning",
     }
-    assert (
-        found["beta/m2"].capabilities == found["host/m3"].capabilities == {Capability.STREAMING, Capability.JSON_OBJECT}
-    )
+    assert found["beta/m2"].capabilities == {Capability.STREAMING}
+    assert found["host/m3"].capabilities == {
+        Capability.STREAMING,
+        Capability.JSON_OBJECT,
+        Capability.ANY_PARAMETER,
+    }
 
 
 def test_quality_may_be_a_bare_number():

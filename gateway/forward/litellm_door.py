@@ -111,6 +111,7 @@ def _import() -> Door:
         logging.getLogger(name).setLevel(logging.CRITICAL)  # its lines quote prompts; what matters comes as exceptions
 
     _follow_no_redirects()
+    _remember_capabilities()
 
     def chat_config(provider: str, model: str) -> Any:
         return ProviderConfigManager.get_provider_chat_config(model=model, provider=LlmProviders(provider))
@@ -144,3 +145,20 @@ def _follow_no_redirects() -> None:
         return client
 
     BaseOpenAILLM._get_async_http_client = staticmethod(staying)  # noqa: SLF001
+
+
+def _remember_capabilities() -> None:
+    """Let litellm look up once, not per call, what a Claude model can do: half of a request's translation otherwise.
+
+    Sound because its price list never changes here, and bounded because model names come from the registry.
+    """
+    from litellm.llms.anthropic import common_utils
+    from litellm.llms.anthropic.chat import transformation
+
+    info = common_utils.AnthropicModelInfo
+    for name in ("_supports_model_capability", "_get_model_capability", "_supports_sampling_params"):
+        found = getattr(info, name, None)
+        if found is not None and isinstance(info.__dict__.get(name), staticmethod):
+            setattr(info, name, staticmethod(lru_cache(maxsize=4096)(found)))
+    question = "supports_mid_conversation_system"
+    setattr(transformation, question, lru_cache(maxsize=4096)(getattr(transformation, question)))

@@ -20,6 +20,7 @@ from gateway.config.problems import ConfigInvalid
 from gateway.config.settings import VARIABLES, Settings, check_bind
 from gateway.demo.fleet import DemoFailed
 from gateway.http.server import GuardedProtocol
+from gateway.observe.logs import Logs
 from gateway.services import Services
 
 _log = logging.getLogger("gateway")
@@ -55,14 +56,20 @@ def run(args: argparse.Namespace) -> int:
     except ConfigInvalid as exc:
         print(exc, file=sys.stderr)
         return 2
-    _set_up_logging(settings)
     try:
         listener = listen(settings.host, settings.port)
     except OSError as exc:
         print(f"cannot listen on {settings.host}:{settings.port}: {exc.strerror}", file=sys.stderr)
         return 1
-    with listener:
-        return run_loop(settings, listener)
+    logs = Logs(level=settings.log_level, form=settings.log_format)
+    logs.start()
+    for noisy in ("LiteLLM", "httpx", "aiohttp.access"):
+        logging.getLogger(noisy).setLevel(logging.WARNING)
+    try:
+        with listener:
+            return run_loop(settings, listener)
+    finally:
+        logs.stop()
 
 
 def run_loop(settings: Settings, listener: socket.socket) -> int:
@@ -152,11 +159,3 @@ class Server(uvicorn.Server):
         self._services.admission.expelled = True
         for task in list(self._app.chat.tasks):
             task.cancel()
-
-
-def _set_up_logging(settings: Settings) -> None:
-    logging.basicConfig(
-        level=settings.log_level.upper(), format="%(asctime)s %(levelname)s %(name)s %(message)s", stream=sys.stderr
-    )
-    for noisy in ("LiteLLM", "httpx", "aiohttp.access"):
-        logging.getLogger(noisy).setLevel(logging.WARNING)

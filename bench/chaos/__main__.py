@@ -14,7 +14,7 @@ from typing import Any
 
 import aiohttp
 
-from bench.chaos.load import TEMPLATE, Load
+from bench.chaos.load import TEMPLATE, Load, Sent
 from bench.chaos.report import Observed, judge, report
 from bench.chaos.trouble import Trouble
 from bench.chaos.watch import Watch, connections
@@ -22,8 +22,9 @@ from gateway.demo.fleet import DemoProvider, spawn, stop_fleet
 from tests.fakes.gateway import GatewayProcess
 
 HERE = Path(__file__).parent
-DEADLINE_S = 8.0
+DEADLINE_S = 12.0
 SETTLE_S = 3.0
+MAX_DECISIONS = 2000
 MAX_MINUTES, MAX_RATE = 30.0, 50.0
 
 
@@ -68,7 +69,7 @@ async def run(seconds: float, rate: float, every_s: float, seed: int) -> tuple[s
             await asyncio.sleep(SETTLE_S)
             watching.cancel()
             upstream = await seen_upstream(session, providers)
-            booked = await booked_by(session, gateway.origin)
+            booked = await booked_by(session, gateway.origin, load.sent)
             active = [await state(session, provider) for provider in providers]
             left_open = connections(gateway.pid) - started_fds
         seen = Observed(load.sent, upstream, booked, active, watch, seed, trouble.switched, left_open)
@@ -117,13 +118,16 @@ async def state(session: aiohttp.ClientSession, provider: DemoProvider) -> int:
         return int((await answer.json())["active"])
 
 
-async def booked_by(session: aiohttp.ClientSession, origin: str) -> dict[str, Any]:
-    """Return the gateway's own report of its deployments and requests."""
-    async with session.get(f"{origin}/v1/stats/deployments", params={"window": "all"}) as answer:
-        deployments = await answer.json()
+async def booked_by(session: aiohttp.ClientSession, origin: str, sent: Sequence[Sent]) -> dict[str, Any]:
+    """Return what the gateway booked: requests by task, and for the last decisions the calls made for each prompt."""
     async with session.get(f"{origin}/v1/stats/tasks", params={"window": "all"}) as answer:
         tasks = await answer.json()
-    return {"deployments": deployments["data"], "tasks": tasks["data"]}
+    calls: dict[str, int] = {}
+    for each in [each for each in sent if each.decision][-MAX_DECISIONS:]:
+        async with session.get(f"{origin}/v1/decisions/{each.decision}") as answer:
+            row = await answer.json() if answer.status == 200 else {}
+        calls[each.prompt] = len((row.get("outcome") or {}).get("attempts") or ())
+    return {"tasks": tasks["data"], "calls": calls}
 
 
 if __name__ == "__main__":

@@ -14,6 +14,7 @@ from typing import Any
 from bench.chaos.load import Sent, share
 from bench.chaos.watch import Watch
 
+RESENT = ("close", "reset")
 BAD = ("wrong", "truncated", "late", "unshaped")
 
 
@@ -34,22 +35,26 @@ class Observed:
 def judge(seen: Observed) -> list[tuple[str, bool]]:
     """Return what must hold, and whether it did."""
     count = Counter(each.verdict for each in seen.sent)
-    calls = sum(int(row["attempts"]) for row in seen.booked["deployments"])
     requests = sum(int(row["requests"]) for row in seen.booked["tasks"])
+    unbooked = unexplained(seen)
     early, late, flat = seen.watch.memory()
     few, many, steady = seen.watch.files()
-    closing = share(closing_times(seen.sent, seen.upstream), 0.99)
+    times = closing_times(seen.sent, seen.upstream)
+    half, closing = share(times, 0.5), share(times, 0.99)
     return [
         (f"no wrong text ({count['wrong']})", not count["wrong"]),
         (f"no truncated success ({count['truncated']})", not count["truncated"]),
         (f"nothing later than the deadline + 1 s ({count['late']})", not count["late"]),
         (f"no malformed error or cut connection ({count['unshaped']})", not count["unshaped"]),
         (f"every request booked once ({requests} of {len(seen.sent)})", requests == len(seen.sent)),
-        (f"every upstream call booked once ({calls} of {len(seen.upstream)})", calls == len(seen.upstream)),
+        (f"every upstream call booked once ({unbooked} of {len(seen.booked['calls'])} decisions differ)", not unbooked),
         (f"no upstream call left open ({sum(seen.active)})", not any(seen.active)),
         (f"memory flat ({early:.0f} to {late:.0f} MB)", flat),
         (f"open files flat ({few:.0f} to {many:.0f})", steady),
-        (f"upstream closed after the client left, p99 {_ms(closing)}", closing is None or closing <= 0.1),
+        (
+            f"upstream closed after the client left, p50 {_ms(half)}, p99 {_ms(closing)}",
+            closing is None or closing <= 0.1,
+        ),
     ]
 
 
@@ -87,6 +92,19 @@ def prompt_of(row: dict[str, Any]) -> str:
     body = row["body"]
     content = body["contents"][0]["parts"] if "contents" in body else body["messages"][0]["content"]
     return content if isinstance(content, str) else str(content[0]["text"])
+
+
+def unexplained(seen: Observed) -> int:
+    """Return how many decisions name another number of calls than the providers saw.
+
+    A call on a kept connection that the provider closes without a byte is sent once more on a fresh one, within the
+    same booked call, as any HTTP client does; only that explains one call more than was booked.
+    """
+    upstream = Counter(prompt_of(row) for row in seen.upstream)
+    resent = Counter(prompt_of(row) for row in seen.upstream if row["fault"] in RESENT)
+    return sum(
+        1 for prompt, calls in seen.booked["calls"].items() if not 0 <= upstream[prompt] - calls <= resent[prompt]
+    )
 
 
 def closing_times(sent: Sequence[Sent], upstream: Sequence[dict[str, Any]]) -> list[float]:

@@ -51,7 +51,7 @@ def load_classifier(path: Path | None = None) -> ClassifierModel:
                 version=meta["version"],
             )
         except KeyError as exc:
-            msg = f"not a classifier weight file: {exc.args[0]} is missing"
+            msg = f"not a classifier weight file: {exc.args[0]}"
             raise ValueError(msg) from exc
 
 

@@ -94,7 +94,7 @@ class _Count:
 
 def clip(text: str, head: int, tail: int) -> str:
     """Return ``text``, or its first ``head`` and last ``tail`` characters with a line break between."""
-    return text if len(text) <= head + tail else f"{text[:head]}\n{text[-tail:]}"
+    return text if len(text) <= head + tail else f"{text[:head]}\n{text[len(text) - tail :]}"
 
 
 def read_prompt(body: Mapping[str, Any]) -> Prompt:
@@ -106,7 +106,7 @@ def read_prompt(body: Mapping[str, Any]) -> Prompt:
     system: list[str] = []
     assistant = ""
     for message in messages:
-        role = message.get("role")
+        role = message.get("role") if isinstance(message.get("role"), str) else ""
         text = _content(message.get("content"), count)
         if role in _TOOL_ROLES:
             count.tool_messages = True

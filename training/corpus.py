@@ -55,7 +55,7 @@ class Row:
         return {"messages": [{"role": role, "content": text} for role, text in self.messages]}
 
 
-def load(root: Path = ROOT, *, skip: tuple[str, ...] = ("materials", "parallel")) -> list[Row]:
+def load(root: Path = ROOT, *, skip: tuple[str, ...] = ("materials", "parallel", "parallel_blind")) -> list[Row]:
     """Read every training file under ``root``; raises ``ValueError`` naming file and line for what cannot be read."""
     shared = materials(root / "materials")
     rows: list[Row] = []

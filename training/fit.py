@@ -31,6 +31,8 @@ class Settings:
     embedding_scale: float = 1.5
     dense_scale: float = 1.0
     term_scale: float = 2.0
+    concept_scale: float = 1.0
+    """How much more lightly concepts are penalised than words."""
     system_weight: float = 0.5
     min_rows: int = 2
     """A term must occur in this many rows."""
@@ -97,6 +99,7 @@ def term_matrix(
             if only_concepts and not is_concept:
                 continue
             value = (user or settings.system_weight) / len(found) ** 0.5 if found else 0.0
+            value *= settings.concept_scale if is_concept else 1.0
             for i in [vocabulary[t] for t in found if t in vocabulary]:
                 cells[i] = cells.get(i, 0.0) + value
         indices.extend(cells)
@@ -117,7 +120,8 @@ def fit(
         names = [names[i] for i in best]
         coef, intercept = _solve(rows, encoded, names, settings)
     n = len(names)
-    term_part = coef[:, :n].T * settings.term_scale
+    lighter = np.array([settings.concept_scale if "=" in name else 1.0 for name in names])
+    term_part = coef[:, :n].T * settings.term_scale * lighter[:, None]
     scale = np.maximum(np.abs(term_part).max(axis=0), 1e-9) / 127
     return ClassifierModel(
         classes=LABELS,

@@ -62,9 +62,9 @@ def warm_up(door: Door, names: Iterable[str], translator_of: Callable[[Door, Wir
 
 
 def _one(translator: Translator, wire: Wire) -> None:
-    provider = Provider(id="warm", wire=wire.name, base_url="http://127.0.0.1:1/v1", drop_params=True)
+    provider = Provider(id="warm", wire=wire.name, base_url="http://127.0.0.1:1/v1")
     deployment = Deployment(id="warm/m", provider="warm", model="m", context_window=1, price=Price(0.0, 0.0))
-    call = Call(provider=provider, deployment=deployment, body=_BODY, stream=False, deadline=0.0)
+    call = Call(provider=provider, deployment=deployment, body=_BODY, stream=False, deadline=0.0, drop_params=True)
     prepared = translator.request(call, "none")
     translator.answer(call, prepared, dict(_ANSWERS[wire.shape]))
     event = _STREAMED.get(wire.shape)

@@ -27,7 +27,6 @@ def call_to(
     lane: Lane = Lane.AUTO,
     options: Mapping[str, str] | None = None,
     headers: Mapping[str, str] | None = None,
-    provider_drop: bool = False,
     **changes: Any,
 ) -> Call:
     provider = Provider(
@@ -38,7 +37,6 @@ def call_to(
         lane=lane,
         options=options or {},
         headers=headers or {},
-        drop_params=provider_drop,
     )
     deployment = Deployment(id=f"p/{model}", provider="p", model=model, context_window=8192, price=Price(1.0, 2.0))
     full = {"model": "asked", "messages": HELLO, **(body or {})}

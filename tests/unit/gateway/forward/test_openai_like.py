@@ -86,7 +86,7 @@ async def test_unsupported_parameters_are_dropped_only_when_allowed(fake: FakePr
     body = {"logprobs": True, "x_unknown": 1}
     await answer(made, call_to(fake.base_url, "cerebras", body))
     assert fake.requests[-1].body["logprobs"] is True
-    got = await answer(made, call_to(fake.base_url, "cerebras", body, provider_drop=True))
+    got = await answer(made, call_to(fake.base_url, "cerebras", body, drop_params=True))
     assert got.dropped_params == ("logprobs",)
     assert "logprobs" not in fake.requests[-1].body
     assert fake.requests[-1].body["x_unknown"] == 1

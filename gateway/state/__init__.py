@@ -64,6 +64,7 @@ async def connect_store(url: str, *, warn: Callable[[str], object] = _log.warnin
     except StoreBroken as exc:
         from gateway.state.memory import MemoryStore
 
+        await store.close()
         warn(f"state is kept in memory only and is lost at exit: {exc}")
         store = MemoryStore()
     except StoreError as exc:

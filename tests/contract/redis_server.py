@@ -64,13 +64,17 @@ class RedisServer:
         if self._sentinel is None:
             command += ["--save", "", "--appendonly", "no", *self._options]
         self.process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        self.wait()
+        try:
+            self.wait()
+        except TimeoutError:
+            self.kill()
+            raise
         return self
 
     def wait(self) -> None:
         for _ in range(500):
             with contextlib.suppress(OSError):
-                if self.command("PING").startswith(b"+PONG"):
+                if self.command("PING").startswith((b"+PONG", b"-NOAUTH")):
                     return
             time.sleep(0.02)
         message = f"redis-server on port {self.port} did not answer"

@@ -78,7 +78,7 @@ def settle(question: Question, known: Sequence[Facts], refused: Sequence[Rejecti
     judge = None
     if mode in _JUDGED:
         judge = planner.choose_judge(legs, everyone, question.judges)
-    plan = Plan(_attempts([*legs, *others], question), mode, len(legs), judge, last_resort)
+    plan = Plan(_attempts(legs, others, question), mode, len(legs), judge, last_resort)
     return _decision(question, everyone, ranking, rejections, choice, plan)
 
 
@@ -143,11 +143,19 @@ def _plan(
     return legs, planner.order_fallbacks(chosen, rest, first, rules.retry.fallbacks, diverse=diverse)
 
 
-def _attempts(plan: Sequence[ScoredCandidate], question: Question) -> tuple[Attempt, ...]:
+def _attempts(
+    legs: Sequence[ScoredCandidate], others: Sequence[ScoredCandidate], question: Question
+) -> tuple[Attempt, ...]:
+    """Turn a plan into calls under the cost limit. Legs share it: each has its worst case and its part of the rest."""
     request = question.request
-    return tuple(
-        attempt_for(question.pool[item.deployment], item.facts, request, request.hints.max_cost_usd) for item in plan
-    )
+    limit = request.hints.max_cost_usd
+    rest = 0.0 if limit is None else (limit - sum(leg.facts.worst_cost_usd for leg in legs)) / len(legs)
+
+    def call(item: ScoredCandidate, budget_usd: float | None) -> Attempt:
+        return attempt_for(question.pool[item.deployment], item.facts, request, budget_usd)
+
+    shares = [None if limit is None else min(limit, leg.facts.worst_cost_usd + rest) for leg in legs]
+    return (*map(call, legs, shares), *(call(item, limit) for item in others))
 
 
 def _decision(

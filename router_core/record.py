@@ -132,16 +132,16 @@ def recompute(record: Mapping[str, Any], registry: Registry, policy: Policy) -> 
     request = request_of(record["request"])
     first, second = record["draws"]
     question = ask(request, registry, policy, record["at"], (first, second), record["snapshot_version"])
-    known = [_facts_of(item["facts"]) for item in record["candidates"]]
-    known += [_facts_of(item["facts"]) for item in record["rejections"] if "facts" in item]
+    judged = [item for item in (*record["candidates"], *record["rejections"]) if "facts" in item]
+    # By name: one that was refused and yet tried as a last resort stands in both lists.
+    facts = {item["deployment"]: _facts_of(item["facts"]) for item in judged}
     refused = [
         Rejection(item["deployment"], Rule(item["rule"]), item["detail"])
         for item in record["rejections"]
         if "facts" not in item
     ]
-    # Gathered in the registry's order, as ``decide`` did: ties and refusals then come out alike.
-    position = {name: index for index, name in enumerate(question.pool)}
-    known = sorted((facts for facts in known if facts.deployment in position), key=lambda f: position[f.deployment])
+    # In the registry's order, as ``decide`` gathered them: ties and refusals then come out alike.
+    known = [facts[name] for name in question.pool if name in facts]
     return settle(question, known, refused)
 
 

@@ -6,6 +6,11 @@ import os
 from collections.abc import Generator
 
 import pytest
+from hypothesis import HealthCheck, settings
+
+# How long an example takes depends on who else uses the machine; it is never what a test is about.
+settings.register_profile("project", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("project")
 
 # Before any test imports it: litellm must not fetch its price list, and must not turn on its debugging aids.
 os.environ.setdefault("LITELLM_LOCAL_MODEL_COST_MAP", "True")

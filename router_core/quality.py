@@ -16,8 +16,6 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Final, NamedTuple
 
-import numpy as np
-
 from router_core.deployment import QualityPrior
 from router_core.features import DENSE_NAMES, Features
 from router_core.outcome import Reward
@@ -154,7 +152,7 @@ class QualityState:
         if model is None or features.embedding is None or features.hashed != model.hashed:
             return None
         if self._memo.get("of") is not features:
-            self._memo["out"] = model.predict(features.embedding, features.dense, np.float32(features.difficulty))
+            self._memo["out"] = model.predict(features.embedding, features.dense, features.difficulty)
             self._memo["of"] = features
         return model, self._memo["out"]
 

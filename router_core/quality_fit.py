@@ -53,11 +53,12 @@ def fit_model(  # noqa: PLR0913 - one call holds the whole table of scored answe
         raise ValueError(msg)
     ratios = np.minimum(lengths / np.maximum(np.nanmean(lengths, axis=0), 1.0), 8.0)
     targets = np.column_stack((_filled(scores), _filled(ratios).mean(axis=1)))
-    hard = difficulty.astype(np.float64)
-    slope = _slopes(hard, targets, len(deployments))
-    overall = targets.mean(axis=0)
-    mean = overall - hard.mean() * slope
-    residual = targets - mean - np.outer(hard, slope)
+    levels = _task_levels(targets, tasks)
+    inside = targets - levels[DEFAULT]
+    usual = float(difficulty.mean())
+    hard = difficulty.astype(np.float64) - usual
+    slope = _slopes(hard, inside, targets[:, : len(deployments)].mean(axis=0))
+    residual = inside - np.outer(hard, slope)
     standard = _standard(embeddings, dense)
     smooth, sharp = standard.views(embeddings, dense)
     count = len(deployments)
@@ -65,10 +66,17 @@ def fit_model(  # noqa: PLR0913 - one call holds the whole table of scored answe
     scale = np.append(np.ones(count), LENGTH_SCALE).astype(np.float32)
     grown = grow(sharp, residual.astype(np.float32) * scale, seed, Growth())
     forest = Forest(grown.columns, grown.thresholds, grown.leaves / scale)
-    levels = _task_levels(targets, overall, tasks)
-    centre, tilt = mean.astype(np.float32), slope.astype(np.float32)
     return QualityModel(
-        tuple(deployments), standard, kernel, forest, centre, tilt, levels, hashed=hashed, version=version
+        tuple(deployments),
+        standard,
+        kernel,
+        forest,
+        levels[DEFAULT].astype(np.float32),
+        slope.astype(np.float32),
+        usual,
+        {task: level.astype(np.float32) for task, level in levels.items()},
+        hashed=hashed,
+        version=version,
     )
 
 
@@ -83,12 +91,10 @@ def _filled(table: Wide) -> Wide:
     return np.where(missing, means + shared[:, None], table)
 
 
-def _slopes(difficulty: Wide, targets: Wide, deployments: int) -> Wide:
+def _slopes(difficulty: Wide, inside: Wide, quality: Wide) -> Wide:
     """Return what one unit of difficulty adds to each output: least squares, pulled to Rasch's slope for quality."""
-    centred = difficulty - difficulty.mean()
-    quality = targets[:, :deployments].mean(axis=0)
     prior = np.append(rasch_slope(quality), 0.0)
-    result: Wide = (centred @ targets + SLOPE_PRIOR * prior) / (float((centred**2).sum()) + SLOPE_PRIOR)
+    result: Wide = (difficulty @ inside + SLOPE_PRIOR * prior) / (float((difficulty**2).sum()) + SLOPE_PRIOR)
     return result
 
 
@@ -159,10 +165,10 @@ def _distances(left: Array, right: Array) -> Array:
     return result
 
 
-def _task_levels(targets: Wide, mean: Wide, tasks: Sequence[tuple[str, ...]]) -> dict[str, Array]:
-    levels: dict[str, Array] = {DEFAULT: mean.astype(np.float32)}
+def _task_levels(targets: Wide, tasks: Sequence[tuple[str, ...]]) -> dict[str, Wide]:
+    overall: Wide = targets.mean(axis=0)
+    levels = {DEFAULT: overall}
     for task in sorted({row for rows in tasks for row in rows}):
         member = np.array([task in rows for rows in tasks])
-        level = (targets[member].sum(axis=0) + TASK_PRIOR * mean) / (member.sum() + TASK_PRIOR)
-        levels[task] = level.astype(np.float32)
+        levels[task] = (targets[member].sum(axis=0) + TASK_PRIOR * overall) / (member.sum() + TASK_PRIOR)
     return levels

@@ -21,7 +21,7 @@ from router_core.trees import Forest
 Array = NDArray[np.float32]
 
 DEFAULT: Final = "default"
-"""The level over all tasks, in ``QualityModel.task_means`` and in the registry's priors."""
+"""The level over all tasks, in ``QualityModel.levels`` and in the registry's priors."""
 
 RASCH: Final = 0.5
 """Logits of quality that one unit of difficulty costs, set by hand: what is known before anything is measured."""
@@ -90,9 +90,10 @@ class Kernel:
 class QualityModel:
     """Expected quality in [0, 1] for each of ``deployments``, and the answer's length as a multiple of their means.
 
-    ``mean`` holds what is predicted for a prompt of difficulty 0 (deployments + 1 values), ``slope`` what one unit of
-    difficulty adds (``difficulty.py``); the learners' deviations are added. ``task_means`` is what the model predicts
-    on average for a task: the level that priors and evidence own, so that only the deviation from it is the prompt's.
+    Predictions start at ``mean`` (deployments + 1 values) and add ``slope`` times the difficulty beyond ``usual``
+    (``difficulty.py``) and what the learners say. ``levels`` are the means per task, which priors and evidence own:
+    only a prediction's deviation from its task's level is the prompt's. (Learning deviations from the task's level
+    instead was measured to be worse: the learners then have to unlearn every wrong classification.)
     ``hashed`` tells which embedding it was fitted on. ``version`` names the fit.
     """
 
@@ -102,19 +103,21 @@ class QualityModel:
     forest: Forest
     mean: Array
     slope: Array
-    task_means: Mapping[str, Array]
+    usual: float
+    levels: Mapping[str, Array]
     hashed: bool = False
     version: str = ""
 
-    def predict(self, embeddings: Array, dense: Array, difficulty: Array | np.float32) -> Array:
+    def predict(self, embeddings: Array, dense: Array, difficulty: Array | float) -> Array:
         """Return (…, deployments + 1) for one prompt or for many: each deployment's quality, then the length ratio."""
         smooth, sharp = self.standard.views(embeddings, dense)
-        deviation = np.float32(0.5) * (self.kernel.predict(smooth) + self.forest.predict(sharp))
-        result: Array = self.mean + np.multiply.outer(difficulty, self.slope) + deviation
+        learnt = np.float32(0.5) * (self.kernel.predict(smooth) + self.forest.predict(sharp))
+        harder = np.subtract(difficulty, self.usual, dtype=np.float32)
+        result: Array = self.mean + learnt + np.multiply.outer(harder, self.slope)
         return result
 
     def level(self, rows: tuple[str, ...]) -> Array:
         """Return the mean of the task rows' levels; a task that was not calibrated has the overall one."""
-        levels = [self.task_means.get(row, self.task_means[DEFAULT]) for row in rows]
-        result: Array = levels[0] if len(levels) == 1 else np.mean(levels, axis=0)
+        found = [self.levels.get(row, self.levels[DEFAULT]) for row in rows]
+        result: Array = found[0] if len(found) == 1 else np.mean(found, axis=0)
         return result

@@ -15,6 +15,7 @@ from gateway.http.errors import ApiError
 from router_core.policy import AdmissionPolicy
 
 _PROBE_S = 0.25
+_BUSY_SHARE = 0.1
 _DRAINING = "the gateway is shutting down"
 _KEY_FULL = "too many open requests for this key"
 _FULL = "the gateway is overloaded"
@@ -57,7 +58,7 @@ class Admission:
         most = policy.max_in_flight_per_key
         if most is not None and self._per_key.get(key_id, 0) >= most:
             raise self._full(_KEY_FULL, "overloaded")
-        if self.lag_s > policy.max_loop_lag_s and self.in_flight:
+        if self.lag_s > policy.max_loop_lag_s and self.in_flight > _BUSY_SHARE * policy.max_in_flight:
             raise self._full(_FULL, "overloaded")
         if self.in_flight >= policy.max_in_flight:
             await self._wait(policy)
@@ -108,4 +109,6 @@ class Admission:
         while True:
             before = loop.time()
             await asyncio.sleep(_PROBE_S)
-            self.lag_s = max(0.0, loop.time() - before - _PROBE_S)
+            late = max(0.0, loop.time() - before - _PROBE_S)
+            # One hiccup is no overload: the lag counts only when it lasts.
+            self.lag_s = 0.5 * self.lag_s + 0.5 * late

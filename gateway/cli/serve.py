@@ -19,7 +19,7 @@ from gateway.cli.banner import banner
 from gateway.config.problems import ConfigInvalid
 from gateway.config.settings import VARIABLES, Settings, check_bind
 from gateway.demo.fleet import DemoFailed
-from gateway.http.server import GuardedProtocol
+from gateway.http.server import guarded
 from gateway.observe.logs import Logs
 from gateway.services import Services
 
@@ -132,7 +132,8 @@ class Server(uvicorn.Server):
         self._app = app
         config = uvicorn.Config(
             app,
-            http=GuardedProtocol,
+            http=guarded(lambda: services.config.current.policy.limits),
+            proxy_headers=False,
             ws="none",
             lifespan="off",
             log_config=None,
@@ -142,7 +143,6 @@ class Server(uvicorn.Server):
             timeout_keep_alive=75,
             timeout_graceful_shutdown=int(admission.drain_s) + 3,
             backlog=2048,
-            h11_max_incomplete_event_size=64 * 1024,
         )
         super().__init__(config)
 

@@ -1,47 +1,74 @@
-"""uvicorn's HTTP/1.1 protocol with bounds on what comes before a request is whole: time and bytes of its head."""
+"""uvicorn's HTTP/1.1 protocol with bounds on everything that comes before, beside and after a request.
+
+| what                                                       | what happens                                       |
+|------------------------------------------------------------|----------------------------------------------------|
+| a request head that is larger than ``limits.header_bytes`` | 431, closed                                        |
+| a request head slower than ``limits.header_timeout_s``     | closed                                             |
+| bytes that are no HTTP, or could be read in two ways       | 400, closed: what follows cannot be trusted        |
+| a body that goes on after its answer (401, 413, …)         | read and thrown away for ``LINGER_S``, then closed |
+| a client that reads nothing of its answer for ``STALL_S``  | closed, so that its call upstream ends, too        |
+"""
 
 from __future__ import annotations
 
 import asyncio
-from typing import Any
+import secrets
+from collections.abc import Callable
+from typing import Any, Final
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-HEADER_TIMEOUT_S = 10.0
-HEADER_BYTES = 64 * 1024
-_TOO_LARGE = b"HTTP/1.1 431 Request Header Fields Too Large\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
+from gateway.http.errors import ApiError
+from router_core.policy import InputLimits
+
+LINGER_S: Final = 5.0
+"""Long enough for a client to finish sending and read why it was refused."""
+STALL_S: Final = 60.0
+_REASONS: Final = {400: b"Bad Request", 431: b"Request Header Fields Too Large"}
 
 
 class GuardedProtocol(HttpToolsProtocol):
-    """Closes connections whose request head comes too slowly or is too large."""
+    """One connection. ``limits`` is read for each, so that a reload of the configuration counts for the next."""
+
+    limits: Callable[[], InputLimits] = InputLimits
+    linger_s = LINGER_S
+    stall_s = STALL_S
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         """Start outside of any request head."""
         super().__init__(*args, **kwargs)
-        self._head_timer: asyncio.TimerHandle | None = None
+        found = type(self).limits()
+        self._most_head_bytes = int(found.header_bytes)
+        self._head_timeout_s = found.header_timeout_s
+        self._timers: dict[str, asyncio.TimerHandle] = {}
         self._head_bytes = 0
         self._in_head = True
 
     def connection_made(self, transport: Any) -> None:
         """Expect a request head soon."""
         super().connection_made(transport)
-        self._arm()
+        self._arm("head", self._head_timeout_s)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Forget the timer."""
-        self._disarm()
+        """Forget the timers."""
+        for name in tuple(self._timers):
+            self._disarm(name)
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        """Count the bytes of a head; a body is counted where it is read."""
-        if self._in_head:
-            if self._head_timer is None:
-                self._arm()
-            self._head_bytes += len(data)
-            end = data.find(b"\r\n\r\n") if self._head_bytes > HEADER_BYTES else 0
-            if end < 0:
-                self.transport.write(_TOO_LARGE)
-                self.transport.close()
+        """Hand no more of a head to the parser than a head may have; a body is counted where it is read."""
+        while self._in_head:
+            self._arm("head", self._head_timeout_s)
+            room = self._most_head_bytes - self._head_bytes
+            part, data = data[:room], data[room:]
+            self._head_bytes += len(part)
+            super().data_received(part)
+            if self.transport.is_closing():
+                return
+            if self._head_bytes >= self._most_head_bytes:  # still in it, or it would be 0
+                self._refuse(ApiError(431, "the request's headers are too large", "headers_too_large"))
+                return
+            if not data:
                 return
         super().data_received(data)
 
@@ -49,23 +76,79 @@ class GuardedProtocol(HttpToolsProtocol):
         """The head is whole: what follows is a body or the next request."""
         self._in_head = False
         self._head_bytes = 0
-        self._disarm()
+        self._disarm("head")
         super().on_headers_complete()
 
     def on_message_complete(self) -> None:
         """The request is whole: the next bytes begin another head."""
         self._in_head = True
+        self._disarm("linger")
         super().on_message_complete()
 
-    def _arm(self) -> None:
-        self._head_timer = self.loop.call_later(HEADER_TIMEOUT_S, self._expire)
+    def on_response_complete(self) -> None:
+        """Keep a connection whose request is not whole for a moment only: it was refused, and nobody reads the rest."""
+        if not self._in_head and not self._answering():  # of pipelined requests, the last is looked at
+            self._arm("linger", self.linger_s)
+        super().on_response_complete()
 
-    def _disarm(self) -> None:
-        if self._head_timer is not None:
-            self._head_timer.cancel()
-            self._head_timer = None
+    def pause_writing(self) -> None:
+        """Give a client that reads nothing some time; ``send`` waits meanwhile, and so does the provider."""
+        self._arm("stall", self.stall_s)
+        super().pause_writing()
 
-    def _expire(self) -> None:
-        self._head_timer = None
-        if self._in_head and not self.transport.is_closing():
+    def resume_writing(self) -> None:
+        """The client reads on."""
+        self._disarm("stall")
+        super().resume_writing()
+
+    def send_400_response(self, msg: str) -> None:
+        """Refuse what is no HTTP in the shape of every other refusal."""
+        del msg
+        self._refuse(ApiError(400, "this is not a valid HTTP request", "invalid_http"))
+
+    def _refuse(self, error: ApiError) -> None:
+        """Answer and close; an answer that is under way already is cut, for two must never be mixed."""
+        if self._answering(started=True):
             self.transport.close()
+            return
+        body = error.render()
+        head = [
+            b"HTTP/1.1 %d %s" % (error.status, _REASONS[error.status]),
+            b"content-type: application/json",
+            b"content-length: %d" % len(body),
+            b"x-request-id: req_" + secrets.token_hex(12).encode(),
+            b"x-router-overhead-ms: 0.00",
+            b"x-should-retry: false",
+            b"connection: close",
+        ]
+        self.transport.write(b"\r\n".join((*head, b"", body)))
+        self.transport.close()
+
+    def _answering(self, *, started: bool = False) -> bool:
+        """Whether the last request is still being answered; ``started``: whether its answer has begun."""
+        cycle: Any = self.cycle
+        return cycle is not None and not cycle.response_complete and (cycle.response_started or not started)
+
+    def _arm(self, name: str, seconds: float) -> None:
+        """Close the connection in so many seconds unless disarmed; an armed timer stays as it is."""
+        if name not in self._timers:
+            self._timers[name] = self.loop.call_later(seconds, self._expire, name)
+
+    def _disarm(self, name: str) -> None:
+        timer = self._timers.pop(name, None)
+        if timer is not None:
+            timer.cancel()
+
+    def _expire(self, name: str) -> None:
+        self._timers.pop(name, None)
+        if name == "stall":
+            self.transport.abort()  # closing would wait for what nobody reads
+        elif name == "head" and self._answering():
+            self._arm(name, self._head_timeout_s)  # bytes after a request must not cost it its answer
+        elif not self.transport.is_closing():
+            self.transport.close()
+
+
+def guarded(limits: Callable[[], InputLimits]) -> type[GuardedProtocol]:
+    """Return the protocol with the limits of a configuration."""
+    return type("BoundedProtocol", (GuardedProtocol,), {"limits": staticmethod(limits)})

@@ -1,25 +1,28 @@
 """What a fast JSON parser lets through and we do not: nesting bombs and duplicate keys.
 
 A duplicate key is seen by counting: outside of strings, a quote followed by a colon ends a key, so the number of
-unescaped ``":`` in the bytes is the number of keys written. When it differs from the number of keys in the tree (or
-white space stands before a colon) an exact, slower parse decides.
+unescaped ``":`` in the bytes is the number of keys written. An exact, slower parse decides when it differs from the
+number of keys in the tree, and when the count could be fooled: by white space before a colon, or by a string that ends
+with a backslash, whose closing quote looks escaped.
 """
 
 from __future__ import annotations
 
 import json
+import re
 from typing import Any, Final
 
 from gateway.http.errors import invalid
 
 _MOST_DIGITS: Final = 400
+_FOOLS_THE_COUNT: Final = re.compile(rb'"[ \t\r\n]+:|\\\\":')
 
 
 def check_tree(raw: bytes, body: dict[str, Any], depth: int) -> None:
     """Refuse a tree deeper than ``depth`` and one whose objects repeat a key."""
     written = raw.count(b'":') - raw.count(b'\\":')
     keys = _count_keys(body, depth)
-    if keys != written:
+    if keys != written or _FOOLS_THE_COUNT.search(raw) is not None:
         _check_exactly(raw)
 
 

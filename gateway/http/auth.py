@@ -1,11 +1,13 @@
 """Who is calling: decided from the headers alone, before a byte of the body is read.
 
 Judged on ``scope["path"]`` and the Authorization header, never on a URL rebuilt from Host. Without any key configured a
-loopback gateway is open, and Host must then name the loopback (DNS rebinding).
+loopback gateway is open, and Host must then name the loopback (DNS rebinding); so must Origin, where a browser sends
+one, or any page its user has open could spend money here and change settings (cross-site request forgery).
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from typing import Annotated, Final
 
@@ -14,7 +16,9 @@ from fastapi import Depends, Request
 from gateway.http.errors import ApiError
 from gateway.keys import ANONYMOUS, KeyRing, Principal
 
-_LOOPBACK: Final = frozenset({b"localhost", b"127.0.0.1", b"[::1]"})
+_LOOPBACK: Final = re.compile(rb"(?:localhost|127\.0\.0\.1|\[::1\])(?::\d{1,5})?", re.IGNORECASE)
+_LOCAL_HOST: Final = "Host must be localhost, 127.0.0.1 or [::1]"
+_LOCAL_PAGE: Final = "a page from elsewhere may not use it"
 _BAD_KEY: Final = "the API key is missing or not valid"
 
 
@@ -33,7 +37,7 @@ def token_of(headers: Iterable[tuple[bytes, bytes]]) -> bytes | None:
 
 
 def authenticate(headers: list[tuple[bytes, bytes]], keys: KeyRing, *, open_host: bool = False) -> Principal:
-    """Return who is calling; raises ApiError 401, or 403 for a foreign Host on an open gateway."""
+    """Return who is calling; raises ApiError 401, or 403 for a foreign Host or Origin on an open gateway."""
     if keys.empty:
         if not open_host:
             check_host(headers)
@@ -45,14 +49,21 @@ def authenticate(headers: list[tuple[bytes, bytes]], keys: KeyRing, *, open_host
 
 
 def check_host(headers: Iterable[tuple[bytes, bytes]]) -> None:
-    """Refuse a Host that does not name the loopback."""
+    """Refuse a request without a Host that names the loopback, and one from a web page that came from elsewhere."""
+    hosts = 0
     for name, value in headers:
         if name == b"host":
-            host = value.lower()
-            bare = host[: host.rfind(b"]") + 1] if host.startswith(b"[") else host.partition(b":")[0]
-            if bare not in _LOOPBACK:
-                msg = "this gateway is open to its own machine only; Host must be localhost, 127.0.0.1 or [::1]"
-                raise ApiError(403, msg, "forbidden_host", should_retry=False)
+            hosts += 1
+            if _LOOPBACK.fullmatch(value) is None:
+                raise _foreign(_LOCAL_HOST, "forbidden_host")
+        elif name == b"origin" and _LOOPBACK.fullmatch(value.partition(b"://")[2]) is None:
+            raise _foreign(_LOCAL_PAGE, "forbidden_origin")
+    if hosts != 1:
+        raise _foreign(_LOCAL_HOST, "forbidden_host")
+
+
+def _foreign(why: str, code: str) -> ApiError:
+    return ApiError(403, f"this gateway is open to its own machine only; {why}", code, should_retry=False)
 
 
 def principal(request: Request) -> Principal:

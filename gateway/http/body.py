@@ -26,6 +26,8 @@ def check_headers(headers: list[tuple[bytes, bytes]], limits: InputLimits) -> No
             raise too_large(limits.body_bytes)
         if name == b"content-encoding" and value.strip().lower() not in {b"identity", b""}:
             raise ApiError(415, "an encoded request body is not accepted", "unsupported_encoding", should_retry=False)
+        if name == b"transfer-encoding" and value.strip().lower() != b"chunked":
+            raise ApiError(415, "an encoded request body is not accepted", "unsupported_encoding", should_retry=False)
         if name == b"content-type":
             kind = value.partition(b";")[0].strip().lower()
             if kind and kind not in _JSON and not kind.endswith(b"+json"):

@@ -86,6 +86,8 @@ class ChatEndpoint:
         except asyncio.CancelledError:
             if watch.gone:
                 return  # recorded as 499 where the work was cancelled; nobody is there to be told
+            if services.admission.expelled:
+                raise ApiError(503, "the gateway is shutting down", "draining", retry_after_s=1.0) from None
             raise
         except ApiError:
             raise

@@ -185,7 +185,7 @@ async def stop(services: Services) -> None:
 
 def browsed(services: Services) -> FastAPI:
     """Return the FastAPI application for everything but the hot route. Its documents need an admin key."""
-    app = FastAPI(title="moe-gateway", docs_url=None, redoc_url=None, openapi_url=None)
+    app = FastAPI(title="moe-gateway", docs_url=None, redoc_url=None, openapi_url=None, redirect_slashes=False)
     app.state.services = services
     for module in _ROUTERS:
         app.include_router(module.router)

@@ -32,11 +32,10 @@ BLOCK: Final = 500
 MARGIN: Final = 0.05
 """How far above its estimate a share of high values may be and still count as normal."""
 
-RATE_MARGIN: Final = 0.02
+RATE_MARGIN: Final = 0.01
 """The same for shares of failures and refusals."""
 
 _Z: Final = 3.09
-_STEPS: Final = (0.15, 0.4, 0.8)
 _HIGHEST_NULL: Final = 0.9
 
 
@@ -58,11 +57,12 @@ NONE: Final = Evidence()
 
 def gain(evidence: Evidence, *, hit: bool, null: float) -> Evidence:
     """Return the evidence for a rise after one more observation; ``null`` in (0, 1) may differ between observations."""
+    small, middle, large = evidence
+    room = 1.0 - null
     return Evidence(
-        *(
-            (held + 1.0) * _ratio(null, null + (1.0 - null) * step, hit=hit)
-            for held, step in zip(evidence, _STEPS, strict=True)
-        )
+        (small + 1.0) * _ratio(null, null + min(null, 0.15 * room), hit=hit),
+        (middle + 1.0) * _ratio(null, null + 0.4 * room, hit=hit),
+        (large + 1.0) * _ratio(null, null + 0.8 * room, hit=hit),
     )
 
 

@@ -11,9 +11,9 @@ from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.wait import WebDriverWait
 
 from gateway.keys import KeyRing
-from tests.behaviour.browser import chromium, complaints, served, size
+from tests.behaviour.browser import chromium, complaints, size
 from tests.fakes.outcomes import attempt, request
-from tests.fakes.watched import World
+from tests.fakes.watched import World, served
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 ADMIN, CLIENT = "admin-key-0123456789", "client-key-0123456789"

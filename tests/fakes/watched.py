@@ -6,14 +6,18 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 import sys
+import threading
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
 from random import Random
 from types import SimpleNamespace
 from typing import Any
 
 import orjson
+import uvicorn
 from fastapi import FastAPI, Request, Response
 from starlette.responses import StreamingResponse
 
@@ -220,6 +224,25 @@ def make_app(world: World) -> FastAPI:
     return app
 
 
+@contextmanager
+def served(world: World) -> Iterator[str]:
+    """Serve a world on a free loopback port; yields its address."""
+    listener = socket.socket()
+    listener.bind(("127.0.0.1", 0))
+    config = uvicorn.Config(make_app(world), log_level="error", timeout_graceful_shutdown=1, lifespan="off")
+    server = uvicorn.Server(config)
+    thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
+    thread.start()
+    try:
+        deadline = time.monotonic() + 10
+        while not server.started and time.monotonic() < deadline:
+            time.sleep(0.01)
+        yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+    finally:
+        server.should_exit = True
+        thread.join(10)
+
+
 async def _words(world: World) -> AsyncIterator[bytes]:
     for word in ("Here ", "is ", "<b>the</b> ", "answer."):
         chunk = {"choices": [{"delta": {"content": word}}]}
@@ -231,8 +254,6 @@ async def _words(world: World) -> AsyncIterator[bytes]:
 
 
 if __name__ == "__main__":
-    import uvicorn
-
     seeded = World()
     seeded.run()
     uvicorn.run(

@@ -10,9 +10,11 @@ from __future__ import annotations
 from typing import Final
 
 LANDMARK_S: Final = 1_767_225_600.0
-"""2026-01-01T00:00:00Z in wall-clock seconds; with half-lives of an hour or more the weights stay finite past 2140."""
+"""2026-01-01T00:00:00Z in wall-clock seconds."""
 
 _MAX_EXPONENT: Final = 900.0
+"""Weights keep their ratios for 900 half-lives on both sides of the landmark: at the shortest half-life a policy may
+have, a week, until 2043. Beyond that nothing is forgotten any more; a float has no room for it."""
 
 
 def weight(at_s: float, half_life_s: float) -> float:

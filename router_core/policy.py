@@ -104,9 +104,8 @@ class LearningPolicy:
     """How fast evidence counts and how fast it is forgotten.
 
     ``feedback_prior`` is the pseudo-count behind the neutral learned weight 0.5 (9 moves it like an EMA with alpha
-    0.1).
-    ``half_life_h`` is the age at which an observation counts half. ``residual_share`` scales what the prompt's own
-    neighbourhood adds to the task's mean.
+    0.1). ``half_life_h`` is the age at which an observation counts half, at least a week. ``residual_share`` scales
+    what the prompt's own neighbourhood adds to the task's mean.
     """
 
     enabled: bool = True
@@ -118,6 +117,9 @@ class LearningPolicy:
     def __post_init__(self) -> None:
         """Refuse time constants that are not positive."""
         _require(self, positive=("half_life_h", "feedback_prior", "residual_prior"), share=("residual_share",))
+        if self.half_life_h < 168.0:
+            msg = f"half_life_h must be at least 168 (a week; decayed sums outgrow a float), not {self.half_life_h!r}"
+            raise ConfigError(msg)
 
 
 @dataclass(frozen=True, slots=True)

@@ -29,7 +29,8 @@ def test_the_landmark_weighs_one():
     assert decay.weight(LANDMARK_S, HOUR) == 1.0
 
 
-def test_a_month_s_half_life_still_tells_old_from_new_in_seventy_years():
-    month = 720 * HOUR
-    at = LANDMARK_S + 70 * 365.25 * 24 * HOUR
-    assert decay.weight(at - month, month) / decay.weight(at, month) == pytest.approx(0.5)
+@pytest.mark.parametrize(("half_life_h", "years"), [(720, 70), (168, 17)])
+def test_the_default_half_life_and_the_shortest_still_tell_old_from_new_after_years(half_life_h: int, years: int):
+    half_life = half_life_h * HOUR
+    at = LANDMARK_S + years * 365.25 * 24 * HOUR
+    assert decay.weight(at - half_life, half_life) / decay.weight(at, half_life) == pytest.approx(0.5)

@@ -17,6 +17,7 @@ IMPOSSIBLE = [
     ("ScoringPolicy", {"live_low": 1.5}, "both sides of 1"),
     ("ScoringPolicy", {"live_high": 0.9}, "both sides of 1"),
     ("LearningPolicy", {"half_life_h": 0.0}, "half_life_h"),
+    ("LearningPolicy", {"half_life_h": 24.0}, "at least 168"),
     ("LearningPolicy", {"residual_share": NAN}, "residual_share"),
     ("ExplorationPolicy", {"share": -0.1}, "share"),
     ("ExplorationPolicy", {"share": 0.8, "probe_share": 0.3}, "together"),
@@ -41,6 +42,10 @@ IMPOSSIBLE = [
     ("InputLimits", {"depth": 0}, "depth"),
     ("BudgetPolicy", {"on_store_loss": "shrug"}, "deny or allow"),
     ("BudgetPolicy", {"lease_s": 0.0}, "lease_s"),
+    ("BudgetRule", {"window": "day", "usd": 1.0, "tag": "a", "key": "k"}, "not both"),
+    ("BudgetRule", {"window": "week", "usd": 1.0}, "hour, day, month or total"),
+    ("BudgetRule", {"window": "day", "usd": 0.0}, "usd"),
+    ("BudgetRule", {"window": "day", "usd": NAN}, "usd"),
     ("CapturePolicy", {"days": 0}, "days"),
     ("Weights", {"quality": -1.0}, "weight quality"),
     ("Weights", {"cost": INFINITE}, "weight cost"),
@@ -66,6 +71,15 @@ def test_a_value_may_be_left_open_where_none_means_something():
     assert policies.RateLimitPolicy(wait_max_s=None).wait_max_s is None
     assert policies.RateLimitPolicy(wait_max_s=0.0).wait_max_s == 0.0
     assert Policy(stream_keepalive_s=2.0).stream_keepalive_s == 2.0
+
+
+def test_a_budget_is_for_a_tag_a_key_or_all():
+    rules = (
+        policies.BudgetRule("day", 5.0, tag="team-a"),
+        policies.BudgetRule("month", 50.0, key="k-1"),
+        policies.BudgetRule("total", 9e6),
+    )
+    assert policies.BudgetPolicy(rules=rules).rules == rules
 
 
 def test_balanced_weighs_all_seven_factors_alike():

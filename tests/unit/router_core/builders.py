@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from types import MappingProxyType
 from typing import Any
 
 from router_core.decision import Facts, Known, ScoredCandidate, Terms
-from router_core.deployment import Capability, Deployment, Price
+from router_core.deployment import Deployment, Price
+from router_core.features import Features, extract, read_prompt
 from router_core.outcome import Failure, FailureKind
-from router_core.policy import Policy
+from router_core.policy import ExplorationPolicy, Policy
 from router_core.registry import Registry
 from router_core.request import Hints, RoutingRequest
 from router_core.snapshot import Snapshot, fold
@@ -118,10 +118,13 @@ def request(model: str = "auto", *, task: TaskType = TaskType.ANALYSIS, **change
     return RoutingRequest(profile, Hints(**hints), model, **values)
 
 
+def features(text: str) -> Features:
+    """What is measured of a prompt, without any embedder."""
+    return extract(read_prompt({"messages": [{"role": "user", "content": text}]}), None)
+
+
 def without_exploration(**sections: Any) -> Policy:
     """The default policy that always takes the best one, with some sections changed."""
-    from router_core.policy import ExplorationPolicy
-
     return Policy(exploration=ExplorationPolicy(share=0.0, probe_share=0.0)).replace(**sections)
 
 
@@ -139,6 +142,3 @@ def after(snapshot: Snapshot, *outcomes: Any, policy: Policy | None = None, **op
 def answers(identity: str, count: int, *, at: float, every: float = 1.0, **changes: Any) -> list[Any]:
     """Outcomes of a steady stretch of calls."""
     return [attempt(identity, at=at + every * number, **changes) for number in range(count)]
-
-
-ALL_CAPABILITIES = MappingProxyType({str(need): need for need in Capability})

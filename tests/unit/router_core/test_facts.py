@@ -9,11 +9,12 @@ import pytest
 from router_core import breaker
 from router_core.decision import Facts
 from router_core.facts import context, gather
-from router_core.outcome import Usage
+from router_core.outcome import Reward, Usage
 from router_core.policy import LearningPolicy, Policy
 from router_core.request import RoutingRequest
 from router_core.snapshot import Snapshot
-from tests.unit.router_core.builders import NOW, after, answers, registry, request
+from router_core.task import TaskType
+from tests.unit.router_core.builders import NOW, after, answers, features, registry, request
 
 POLICY = Policy()
 EMPTY = Snapshot.empty()
@@ -71,10 +72,30 @@ def test_a_warm_prompt_cache_makes_staying_cheaper():
     assert cold.expected_cost_usd - warm.expected_cost_usd == pytest.approx(800 * 0.9e-6)
 
 
+EASY, HARD = (
+    features("Say hello."),
+    features("Prove that no prime except 2 is even, and never assume what is not given."),
+)
+
+
+def test_a_prompt_that_looks_hard_is_expected_to_be_answered_worse():
+    assert HARD.difficulty > EASY.difficulty
+    assert look(request(features=HARD)).quality < look(request(features=EASY)).quality
+
+
+def test_what_was_learned_of_such_prompts_moves_quality_beyond_the_task_s_mean():
+    judged = [
+        Reward("acme/m1", TaskType.ANALYSIS, NOW, value, features=prompt)
+        for value, prompt in ((1.0, EASY), (0.0, features("3 + 4 = ? 5 + 6 = ? 7 + 8 = ?")))
+        for _ in range(30)
+    ]
+    snapshot = after(EMPTY, *judged)
+    assert look(request(features=EASY), snapshot).quality > look(request(), snapshot).quality
+
+
 def test_with_learning_switched_off_the_prompt_changes_no_quality():
     off = Policy(learning=LearningPolicy(enabled=False))
-    assert context(request(), EMPTY, SETUP, off, NOW).residuals is None
-    assert look(request(), policy=off).quality == look(request()).quality
+    assert look(request(features=HARD), policy=off).quality == look(request()).quality
 
 
 @pytest.mark.parametrize(("residual", "quality"), [(0.2, 0.7), (0.9, 1.0), (-0.9, 0.0)])

@@ -41,6 +41,8 @@ def user(*parts: dict[str, Any]) -> dict[str, Any]:
         (user({"type": "input_audio"}), {"audio_input"}),
         (user({"type": "file"}, {"type": "input_file"}), {"files"}),
         (user({"type": "hologram"}, {}), set()),
+        ({"top_k": 5}, {"any_parameter"}),
+        ({"temperature": 1.0, "seed": 7, "user": "u"}, set()),
         ({**user({"type": "image_url"}), "stream": True, "tools": [{}]}, {"vision", "streaming", "tools"}),
     ],
 )

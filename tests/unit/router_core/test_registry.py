@@ -211,6 +211,21 @@ def test_deployments_are_found_by_provider_and_by_capability():
     assert list(registry.providers) == ["acme", "beta"]
 
 
+def test_a_name_is_known_when_it_can_be_resolved():
+    registry = Registry.from_mapping(setup())
+    assert [registry.knows(name) for name in ("auto", "m1", "acme/m1#eu", "gpt-99")] == [True, True, True, False]
+
+
+def test_where_parameters_may_be_dropped_any_may_be_asked():
+    strict, lenient = ({"wire": "anthropic", "drop_params": drops} for drops in (False, True))
+    data = {
+        "providers": {"acme": strict, "beta": lenient},
+        "deployments": [deployment("acme/m1"), deployment("beta/m1")],
+    }
+    found = Registry.from_mapping(data).able(Capability.ANY_PARAMETER)
+    assert [each.id for each in found] == ["beta/m1"]
+
+
 def test_wires_bring_their_capabilities_and_lacks_takes_them_away():
     rows = [
         deployment("acme/m1", capabilities=["tools"], reasoning=True, lacks=["logprobs"]),

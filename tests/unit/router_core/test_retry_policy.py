@@ -84,6 +84,12 @@ def test_what_we_added_is_left_out_once_without_waiting():
     assert judge(refused, SECOND) == Stop("invalid_request is the request's own")
 
 
+def test_what_a_wire_cannot_say_may_be_said_by_another():
+    unsent = failure(K.INVALID_REQUEST, sent=False)
+    assert judge(unsent) == Next()
+    assert judge(unsent, ALONE) == Stop("invalid_request is the request's own")
+
+
 def situation(**changes: Any) -> Situation:
     values = {"calls": 1, "tries_here": 1, "remaining_s": 60.0, "fallback_ready": True, **changes}
     return Situation(**values)

@@ -17,7 +17,7 @@ from router_core.series import ALL_TASKS, FIELDS
 from router_core.snapshot import Snapshot, fold, half_window, increments
 from router_core.task import TaskType
 from tests.fakes.outcomes import attempt
-from tests.unit.router_core.builders import NOW, after, answers
+from tests.unit.router_core.builders import NOW, after, answers, features
 
 POLICY = Policy()
 EMPTY = Snapshot.empty()
@@ -48,6 +48,7 @@ rewards = st.builds(
     st.floats(0.1, 1.0),
     st.sampled_from(["feedback", "verifier"]),
     st.none() | tasks,
+    st.sampled_from([None, features("2 + 2?"), features("Write a long story about a river.\n" * 30)]),
 )
 outcomes = attempts | rewards
 shuffled = st.lists(outcomes, max_size=10).flatmap(lambda items: st.tuples(st.just(items), st.permutations(items)))
@@ -63,6 +64,8 @@ def learned(snapshot: Snapshot) -> dict[str, Any]:
             found[f"{name} {task} at"] = series.last_at
         for task, recent in state.recent.items():
             found |= {f"{name} {task} recent {i}": value for i, value in enumerate(recent.total(last))}
+    for key, sums in snapshot.quality.sums().items():
+        found |= {f"{key} {field}": value for field, value in sums.items()}
     return found
 
 
@@ -194,6 +197,14 @@ def test_explicit_feedback_also_moves_the_learned_weight():
     (only,) = increments(reward, POLICY)
     assert only.fields == {"rw": 0.5, "rv": 0.375, "fw": 0.5, "fv": 0.375}
     assert only.recent is None
+
+
+def test_a_reward_for_a_known_prompt_also_teaches_about_prompts_like_it():
+    question = features("What is 2 + 2?")
+    snapshot = after(EMPTY, Reward("acme/m1", TaskType.ANALYSIS, NOW, 0.0, features=question))
+    assert len(snapshot.quality.sums()) == 1
+    assert snapshot.quality.unit == WEIGHT
+    assert after(EMPTY, Reward("acme/m1", TaskType.ANALYSIS, NOW, 0.0)).quality is EMPTY.quality
 
 
 # --- the parts of a view

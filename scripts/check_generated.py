@@ -9,7 +9,11 @@ from pathlib import Path
 from typing import Final
 
 ROOT: Final = Path(__file__).resolve().parent.parent
-GENERATORS: Final = {"config/models.schema.json": "gateway.config.schema", "config/models.yaml": "scripts.write_models"}
+GENERATORS: Final = {
+    "config/models.schema.json": "gateway.config.schema",
+    "config/models.yaml": "scripts.write_models",
+    "docs/failures.md": "scripts.write_docs",
+}
 """A file in the tree -> the module that writes it, and that compares it when called with ``--check``."""
 
 

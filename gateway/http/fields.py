@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import ipaddress
 import math
 from collections.abc import Callable, Mapping
 from typing import Any, Final, NoReturn
-from urllib.parse import urlsplit
 
 from gateway.http.errors import invalid
+from gateway.http.urls import check_media, check_url
 from router_core.policy import InputLimits
 
 ROLES: Final = frozenset({"system", "developer", "user", "assistant", "tool", "function"})
@@ -79,6 +78,26 @@ def _format(name: str, value: Any, _: InputLimits) -> None:
         _fail(f"{name}.json_schema", "an object")
 
 
+def _function(name: str, value: Any, _: InputLimits) -> None:
+    if type(value) is not str and (type(value) is not dict or type(value.get("name")) is not str):
+        _fail(name, "none, auto, or an object that names a function")
+
+
+def _options(name: str, value: Any, _: InputLimits) -> None:
+    if type(value) is not dict:
+        _fail(name, "an object")
+    for option in ("include_usage", "include_obfuscation"):
+        if type(value.get(option)) not in {bool, type(None)}:
+            _fail(f"{name}.{option}", "true or false")
+
+
+def _biases(name: str, value: Any, _: InputLimits) -> None:
+    if type(value) is not dict or any(type(bias) not in {int, float} for bias in value.values()):
+        _fail(name, "an object of token ids and numbers")
+    if any(not -100 <= bias <= 100 for bias in value.values()):
+        _fail(name, "an object of token ids and numbers from -100 to 100")
+
+
 def _texts(name: str, value: Any, _: InputLimits) -> None:
     if type(value) is not list or any(type(text) is not str for text in value):
         _fail(name, "a list of strings")
@@ -86,7 +105,7 @@ def _texts(name: str, value: Any, _: InputLimits) -> None:
 
 FIELDS: Final[Mapping[str, Check]] = {
     "stream": _boolean,
-    "stream_options": _mapping,
+    "stream_options": _options,
     "n": _choices,
     "temperature": _number(0, 2),
     "top_p": _number(0, 1),
@@ -98,7 +117,7 @@ FIELDS: Final[Mapping[str, Check]] = {
     "top_logprobs": _whole(0, 20),
     "seed": _whole(-(2**63), 2**63 - 1),
     "stop": _stop,
-    "logit_bias": _mapping,
+    "logit_bias": _biases,
     "user": _text,
     "metadata": _mapping,
     "response_format": _format,
@@ -110,9 +129,21 @@ FIELDS: Final[Mapping[str, Check]] = {
     "store": _boolean,
     "service_tier": _text,
     "prompt_cache_key": _text,
+    "prompt_cache_retention": _text,
     "safety_identifier": _text,
+    "function_call": _function,
+    "prediction": _mapping,
+    "verbosity": _text,
+    "web_search_options": _mapping,
 }
 """Field -> its check. A null counts as absent, as it does at OpenAI."""
+
+
+_OF_A_FUNCTION: Final = (
+    ("description", str, "a string"),
+    ("parameters", dict, "an object"),
+    ("strict", bool, "true or false"),
+)
 
 
 def check_tools(body: Mapping[str, Any], limits: InputLimits) -> None:
@@ -133,6 +164,17 @@ def check_tools(body: Mapping[str, Any], limits: InputLimits) -> None:
                 continue
             if type(function) is not dict or type(function.get("name")) is not str or not function["name"]:
                 _fail(f"{name}[{index}]", "a function with a name")
+            for inner, kind, words in _OF_A_FUNCTION:
+                if type(function.get(inner)) not in {kind, type(None)}:
+                    _fail(f"{name}[{index}].{inner}", words)
+
+
+_OF_A_MESSAGE: Final = (
+    ("name", str, "a string"),
+    ("refusal", str, "a string"),
+    ("function_call", dict, "an object"),
+    ("audio", dict, "an object"),
+)
 
 
 def check_messages(messages: Any, limits: InputLimits) -> None:
@@ -148,6 +190,9 @@ def check_messages(messages: Any, limits: InputLimits) -> None:
         if type(role) is not str or role not in ROLES:
             _fail(f"messages[{index}].role", f"one of {', '.join(sorted(ROLES))}")
         _check_content(index, role, message)
+        for inner, kind, words in _OF_A_MESSAGE:
+            if type(message.get(inner)) not in {kind, type(None)}:
+                _fail(f"messages[{index}].{inner}", words)
         calls = message.get("tool_calls")
         if calls is not None:
             _check_calls(f"messages[{index}].tool_calls", calls)
@@ -175,21 +220,23 @@ def _check_content(index: int, role: str, message: Mapping[str, Any]) -> None:
 
 def _check_part(where: str, part: Mapping[str, Any]) -> None:
     kind = part["type"]
-    if kind == "text" and type(part.get("text")) is not str:
-        _fail(f"{where}.text", "a string")
-    elif kind == "image_url":
+    if kind in {"text", "refusal"}:
+        if type(part.get(kind)) is not str:
+            _fail(f"{where}.{kind}", "a string")
+        return
+    if kind == "image_url":
         image = part.get("image_url")
         url = image.get("url") if type(image) is dict else image
         if type(url) is not str or not url:
             _fail(f"{where}.image_url.url", "a string")
-        else:
-            check_url(f"{where}.image_url.url", url)
+        check_url(f"{where}.image_url.url", url)
     elif kind == "input_audio":
         audio = part.get("input_audio")
         if type(audio) is not dict or type(audio.get("data")) is not str:
             _fail(f"{where}.input_audio", "an object with data")
     elif kind == "file" and type(part.get("file")) is not dict:
         _fail(f"{where}.file", "an object")
+    check_media(where, part)
 
 
 def _check_calls(where: str, calls: Any) -> None:
@@ -204,31 +251,3 @@ def _check_calls(where: str, calls: Any) -> None:
             _fail(f"{where}[{index}]", "an object with an id and a function with a name")
         if type(function.get("arguments")) not in {str, type(None)}:
             _fail(f"{where}[{index}]", "a call whose arguments are a string")
-
-
-def check_url(name: str, url: str) -> None:
-    """Refuse a URL that is neither data nor public http(s): providers fetch it, and it must not reach inside."""
-    if url[:5].lower() == "data:":
-        return
-    try:
-        parts = urlsplit(url)
-        host = (parts.hostname or "").rstrip(".").lower()
-    except ValueError:
-        parts, host = urlsplit(""), ""
-    if parts.scheme.lower() not in {"http", "https"} or not host or parts.username is not None:
-        _fail(name, "a data: URL or a public http(s) URL")
-    if _is_inside(host):
-        msg = f"{name} points at a local network"
-        raise invalid(msg, name, "forbidden_url")
-
-
-def _is_inside(host: str) -> bool:
-    if host == "localhost" or host.endswith((".localhost", ".local", ".internal", ".lan", ".home.arpa")):
-        return True
-    try:
-        address = ipaddress.ip_address(host.split("%", 1)[0])
-    except ValueError:
-        # 127.1, 0x7f000001, 2130706433: what resolvers take for an address although it is not written as one.
-        return host.replace(".", "").isdigit() or host.startswith("0x") or "." not in host
-    mapped = getattr(address, "ipv4_mapped", None)
-    return not (mapped or address).is_global

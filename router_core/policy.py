@@ -411,16 +411,20 @@ class BudgetPolicy:
 
 @dataclass(frozen=True, slots=True)
 class CapturePolicy:
-    """Whether prompt text is kept (off), which share, and for how many days; decisions live ``decision_days``."""
+    """Whether prompt text is kept (off), which share, and for how many days.
+
+    Decisions live ``decision_days``, booked calls ``ledger_days``.
+    """
 
     enabled: bool = False
     share: float = 1.0
     days: int = 7
     decision_days: int = 30
+    ledger_days: int = 400
 
     def __post_init__(self) -> None:
         """Refuse a share outside [0, 1]."""
-        _require(self, positive=("days", "decision_days"), share=("share",))
+        _require(self, positive=("days", "decision_days", "ledger_days"), share=("share",))
 
 
 @dataclass(frozen=True, slots=True)

@@ -221,6 +221,7 @@ class CaptureSection(Strict):
     share: Share = opt(1.0, "", "share of prompts kept when enabled")
     days: Count = opt(7, "days", "how long prompts are kept")
     decision_days: Count = opt(30, "days", "how long decisions are kept, which hold no text")
+    ledger_days: Count = opt(400, "days", "how long booked calls are kept, which hold no text")
 
 
 class StreamSection(Strict):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import asdict
 from typing import Any, Final
@@ -16,10 +18,13 @@ from gateway.http.errors import ApiError
 from gateway.http.learning import learning_rows
 from gateway.http.live import breaker_row, live_of
 from gateway.http.stats import as_json
+from gateway.store_errors import StoreError
 from router_core.task import TaskType
 
 PAGE: Final = "index.html"
 _DECISIONS: Final = 100
+_KIND: Final = "decision"
+_STORE_S: Final = 2.0
 _IDLE_S: Final = 2.0
 
 
@@ -41,8 +46,14 @@ async def status(request: Request) -> Response:
 
 @router.get("/dashboard/data/decisions", dependencies=[Depends(admin)], name="dashboard_decisions")
 async def decisions(request: Request) -> Response:
-    """Answer the last decisions and what became of them."""
-    return as_json({"object": "list", "data": request.app.state.services.observer.decisions(_DECISIONS)})
+    """Answer the last decisions and what became of them: this worker's, and what others wrote to the store."""
+    services = request.app.state.services
+    stored: list[bytes] = []
+    if services.store is not None:
+        with contextlib.suppress(StoreError, TimeoutError):
+            async with asyncio.timeout(_STORE_S):
+                stored = [data for _, data in await services.store.list(_KIND, limit=_DECISIONS)]
+    return as_json({"object": "list", "data": services.observer.decisions(_DECISIONS, stored)})
 
 
 @router.get("/dashboard/data/learning", dependencies=[Depends(admin)], name="dashboard_learning")

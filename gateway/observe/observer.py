@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final, Protocol
 
+import orjson
+
 from gateway.clock import SYSTEM
 from gateway.http.live import Live
 from gateway.observe import fold
@@ -14,7 +16,7 @@ from gateway.observe.buckets import Window
 from gateway.observe.exposition import SumsCollector, render
 from gateway.observe.feed import Event, Feed
 from gateway.observe.stats import Query, Stats
-from gateway.observe.summary import candidates_of, summarise
+from gateway.observe.summary import candidates_of, of_stored, summarise
 from gateway.observe.views import Row
 from router_core.outcome import AttemptOutcome, RequestOutcome, Reward
 from router_core.task import TaskType
@@ -97,9 +99,11 @@ class Observer:
         for listener in self._listeners:
             self._guard(listener.request, outcome, record)
 
-    def decisions(self, limit: int = 50) -> list[Row]:
-        """Return the last decisions of this worker and what became of them, the newest first."""
-        return [summarise(outcome, record) for outcome, record in self.feed.last(limit)]
+    def decisions(self, limit: int = 50, stored: Iterable[bytes] = ()) -> list[Row]:
+        """Return the last decisions and what became of them, the newest first: own ones, and the store's records."""
+        rows = {row["id"]: row for data in stored if (row := _read(data)) is not None}
+        rows.update((outcome.decision_id, summarise(outcome, record)) for outcome, record in self.feed.last(limit))
+        return sorted(rows.values(), key=lambda row: -float(row["at"] or 0.0))[:limit]
 
     def decision(self, decision_id: str) -> Row | None:
         """Return one of the last decisions, None when it is not among them."""
@@ -212,6 +216,14 @@ class Observer:
             self.listener_errors += 1
             if self._on_error is not None:
                 self._on_error(exc)
+
+
+def _read(data: bytes) -> Row | None:
+    try:
+        record = orjson.loads(data)
+    except orjson.JSONDecodeError:
+        return None
+    return of_stored(record) if isinstance(record, dict) else None
 
 
 def _labels(outcome: AttemptOutcome, scope: str) -> tuple[str, ...]:

@@ -98,6 +98,7 @@ class World:
             exchanger=SimpleNamespace(degraded=False),
             steady=lambda: self.at if now is not None else time.time(),
             warnings=[],
+            store=None,
             ready=True,
         )
 

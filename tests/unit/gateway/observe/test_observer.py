@@ -2,16 +2,19 @@ from __future__ import annotations
 
 from typing import Any
 
+import orjson
 import pytest
 
 from gateway.clock import ManualClock
 from gateway.observe.buckets import Window
 from gateway.observe.observer import Observer
 from gateway.observe.stats import Query
+from gateway.recorder import outcome_record
 from router_core.outcome import AttemptRole, RequestOutcome, Reward, Usage
 from router_core.task import TaskType
 from tests.fakes.outcomes import attempt, candidate, request, traffic
 from tests.fakes.store_of_sums import StoreOfSums
+from tests.fakes.watched import World
 
 NOW = 1_760_000_123.0
 
@@ -265,6 +268,20 @@ def test_the_last_decisions_are_kept_and_older_ones_forgotten():
     assert kept is not None
     assert kept["rationale"] == "best"
     assert kept["attempts"][0]["deployment"] == "acme/m1"
+
+
+def test_a_decision_from_the_store_reads_like_ones_own():
+    world = World(now=NOW)
+    world.run(count=30, outage="anthropic")
+    live = world.observer.decisions(30)
+    stored = [
+        orjson.dumps({**record, "id": name, "key_id": outcome.key_id, "outcome": outcome_record(outcome)})
+        for name, (outcome, record) in world.observer.feed._records.items()
+    ]
+    later = observer()
+    garbage = [b"{", b"[]", b"{}", b'{"outcome": {}, "task": 1}']
+    assert later.decisions(30, [*stored, *garbage]) == orjson.loads(orjson.dumps(live, default=str))
+    assert world.observer.decisions(5, stored) == live[:5]
 
 
 def test_unknown_reports_and_windows_are_refused():

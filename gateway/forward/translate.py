@@ -99,5 +99,5 @@ def copy_of(value: Any) -> Any:
 
 
 def drops(call: Call) -> bool:
-    """Say whether parameters may be dropped for this call: the caller weighed the provider's setting and the client's."""
+    """Say whether parameters may be dropped: the caller has weighed the provider's setting and the client's."""
     return call.drop_params

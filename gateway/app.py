@@ -16,11 +16,13 @@ from fastapi import FastAPI, Request
 from fastapi.responses import Response
 from starlette.exceptions import HTTPException
 
+from gateway import ledger
 from gateway.admission import Admission
 from gateway.budgets import Budgets
 from gateway.config.loader import LoadedConfig, load
 from gateway.config.settings import Settings
 from gateway.config.watch import ConfigHolder, ConfigWatcher
+from gateway.context import RequestContext
 from gateway.decisions import DecisionIds, RecentDecisions
 from gateway.demo.fleet import DemoProvider, start_fleet, stop_fleet
 from gateway.demo.registry import demo_config
@@ -29,13 +31,15 @@ from gateway.embedding import load_embedder
 from gateway.feedback import FeedbackDesk
 from gateway.forward.catalog import facts
 from gateway.forward.forwarder import HttpForwarder, needs_litellm
-from gateway.http import admin, dashboard, feedback, health, metrics, models, not_yet, route, stats
+from gateway.http import admin, dashboard, feedback, health, keys_admin, metrics, models, not_yet, route, stats
 from gateway.http.chat import ChatEndpoint, Scope, Send
 from gateway.http.errors import ApiError
 from gateway.http.headers import request_id
+from gateway.idempotency import Idempotency
 from gateway.keys import KeyRing
 from gateway.learner import Learner
 from gateway.observe.watching import Watching
+from gateway.rate_limits import RateLimits
 from gateway.recorder import Recorder
 from gateway.secrets import Secret
 from gateway.services import Services
@@ -46,10 +50,12 @@ from gateway.state.exchange import Exchanger
 from gateway.steady import SteadyClock
 from gateway.store_errors import StoreError
 from gateway.weights import load_classifier
+from router_core.outcome import RequestOutcome
 
 _log = logging.getLogger("gateway")
 CHAT: Final = "/v1/chat/completions"
-_ROUTERS: Final = (models, route, feedback, stats, metrics, dashboard, health, admin, not_yet)
+_PRUNE_EVERY_S: Final = 600.0
+_ROUTERS: Final = (models, route, feedback, stats, metrics, dashboard, health, admin, keys_admin, not_yet)
 
 
 def load_config(settings: Settings, overlay: Mapping[str, Any] | None = None) -> LoadedConfig:
@@ -73,6 +79,7 @@ def build(settings: Settings, config: ConfigHolder, fleet: list[DemoProvider]) -
     watching = Watching(os.environ, webhook_url=settings.webhook_url, now=steady)
     store = open_store(settings.store_url)
     recent: RecentDecisions[Any] = RecentDecisions()
+    recorder = Recorder(watching.observer, recent, ledger_rows)
     rng = random.Random()  # noqa: S311 - exploration and jitter, not secrets
 
     def secret(name: str) -> Secret | None:
@@ -90,7 +97,7 @@ def build(settings: Settings, config: ConfigHolder, fleet: list[DemoProvider]) -
         learner=Learner(steady, rng),
         observer=watching.observer,
         watching=watching,
-        recorder=Recorder(watching.observer, recent),
+        recorder=recorder,
         keys=KeyRing(
             api_keys=[key.reveal() for key in settings.api_keys],
             admin_keys=[key.reveal() for key in settings.admin_keys],
@@ -98,6 +105,8 @@ def build(settings: Settings, config: ConfigHolder, fleet: list[DemoProvider]) -
         ),
         store=store,
         budgets=Budgets(store, lambda: config.current.policy.budgets),
+        rate_limits=RateLimits(store),
+        idempotency=Idempotency(store=store, keep=recorder.document),
         sessions=Sessions(),
         admission=Admission(lambda: config.current.policy.admission, rng),
         ids=DecisionIds(),
@@ -114,6 +123,11 @@ def build(settings: Settings, config: ConfigHolder, fleet: list[DemoProvider]) -
     return services
 
 
+def ledger_rows(outcome: RequestOutcome, ctx: RequestContext) -> list[Mapping[str, Any]]:
+    """Return a finished request's ledger rows; the registry's version says which prices were in force."""
+    return list(ledger.rows(outcome, request_id=ctx.request_id, price_version=ctx.registry.version))
+
+
 async def start(services: Services) -> None:
     """Open everything and warm up; ``services.ready`` is set when requests are welcome."""
     services.admission.start()
@@ -126,6 +140,7 @@ async def start(services: Services) -> None:
     services.exchanger.start()
     services.watching.start()
     services.budgets.start()
+    services.rate_limits.start()
     key = await shared_signing_key(services.store)
     if key is not None:
         services.ids.rekey(key)
@@ -134,6 +149,7 @@ async def start(services: Services) -> None:
     services.tasks = [
         asyncio.create_task(services.keys.follow(services.store), name="keys"),
         asyncio.create_task(services.watcher.run(), name="config-watch"),
+        asyncio.create_task(_prune(services), name="prune"),
     ]
     services.sharing = sharing
     services.watcher.holder.on_reload(lambda _, report: _log.info("%s", report))
@@ -142,6 +158,15 @@ async def start(services: Services) -> None:
     gc.freeze()
     gc.set_threshold(50_000, 20, 20)
     services.ready = True
+
+
+async def _prune(services: Services) -> None:
+    """Let the store forget what expired, now and then."""
+    while True:
+        await asyncio.sleep(_PRUNE_EVERY_S)
+        keep_s = services.config.current.policy.capture.decision_days * 86_400.0
+        with contextlib.suppress(StoreError):
+            await services.store.prune(ledger_before=services.clock.time() - keep_s)
 
 
 async def _open_store(services: Services) -> None:
@@ -172,6 +197,7 @@ async def stop(services: Services) -> None:
     if services.sharing is not None:
         await services.sharing.stop()
     await services.budgets.stop()
+    await services.rate_limits.stop()
     if services.exchanger is not None:
         await services.exchanger.stop()
     if services.store is not None:

@@ -10,7 +10,7 @@ from typing import Any
 from gateway.calls import OWN_DEADLINE, LiveCall
 from gateway.context import RequestContext
 from gateway.services import Services
-from gateway.spending import covers
+from gateway.spending import covers, may_call
 from router_core.decision import Attempt
 from router_core.errors import AttemptFailed, RouterError
 from router_core.outcome import AttemptRole, Failure, FailureKind
@@ -87,7 +87,14 @@ class AttemptLoop:
         tries, waited, force = 0, 0.0, self._ctx.decision.last_resort
         without: set[str] = set()
         while True:
+            deployment = self._ctx.deployment(attempt.deployment)
             if not await covers(self._services, self._ctx, attempt):
+                return 0, None
+            if not await may_call(self._services, self._ctx, deployment):
+                self._ctx.fallback_reason = "rate_limit"
+                self._last = self._last or Failure(
+                    FailureKind.RATE_LIMITED, "its own rate limit is reached", sent=False
+                )
                 return 0, None
             live = self._grant(attempt, tries, force=force)
             if live is None:

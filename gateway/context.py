@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from gateway.budgets import FREE, Reservation
 from gateway.http.wire import ChatRequest
 from gateway.keys import Principal
+from gateway.rate_limits import Pass
 from router_core.decision import Attempt, Decision, Facts
 from router_core.deployment import Deployment
 from router_core.eligibility import LEAST_OUTPUT_TOKENS, attempt_for
@@ -26,7 +27,8 @@ class RequestContext:
     for providers, so that the rest, taken when
     the headers are made, is the gateway's own (``overhead_s``). ``dropped`` and ``adjusted`` name parameters for the
     headers.
-    ``reserved_usd`` is what ``reservation`` covers in the caller's budgets.
+    ``reserved_usd`` is what ``reservation`` covers in the caller's budgets;
+    ``passes`` are leave under rate limits, the caller's first.
     """
 
     request_id: str
@@ -57,6 +59,7 @@ class RequestContext:
     error_code: str | None = None
     reservation: Reservation = FREE
     reserved_usd: float = 0.0
+    passes: list[Pass] = field(default_factory=list)
     _facts: dict[str, Facts] = field(default_factory=dict)
 
     def deployment(self, name: str) -> Deployment:

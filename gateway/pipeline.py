@@ -24,7 +24,7 @@ from gateway.refusals import all_failed, no_candidate
 from gateway.relay import DONE, frame
 from gateway.reply import Reply, routing_headers, served_headers
 from gateway.services import Services
-from gateway.spending import planned_usd, reserve
+from gateway.spending import admit, give_back, limit_headers, planned_usd, reserve
 from gateway.streams import ClientStream, StreamFailed
 from gateway.whole import close
 from router_core.outcome import AttemptRole, RequestOutcome
@@ -37,6 +37,7 @@ async def serve(services: Services, ctx: RequestContext) -> Reply:
     try:
         if ctx.decision.chosen is None:
             raise no_candidate(ctx.decision)  # noqa: TRY301 - one place renders and records every refusal
+        await admit(services, ctx)
         await reserve(services, ctx, planned_usd(ctx))
         policy = ctx.policy.retry
         services.retry_budget = services.retry_budget.deposit(services.steady(), policy.budget_window_s)
@@ -47,7 +48,7 @@ async def serve(services: Services, ctx: RequestContext) -> Reply:
         except Exhausted as exc:
             raise all_failed(ctx, exc.failure, exc.reason) from exc
     except ApiError as exc:
-        exc.headers = {**routing_headers(ctx, services.steady()), **exc.headers}
+        exc.headers = {**limit_headers(services, ctx), **routing_headers(ctx, services.steady()), **exc.headers}
         if ctx.hints.explain:
             exc.extra = {**exc.extra, "router": explain(ctx)}
         finish(services, ctx, exc.status, None, exc.code)
@@ -87,6 +88,7 @@ def _whole(services: Services, ctx: RequestContext, live: LiveCall) -> Reply:
         raw = None
     now = services.steady()
     headers = routing_headers(ctx, now) | served_headers(ctx, live.deployment.id, model)
+    headers |= limit_headers(services, ctx)
     headers["x-router-cost-usd"] = f"{ctx.spent_usd:.8f}"
     finish(services, ctx, 200, live, answer=body)
     return Reply(200, headers, raw if raw is not None else orjson.dumps(body))
@@ -109,6 +111,7 @@ async def _streamed(services: Services, ctx: RequestContext, loop: AttemptLoop, 
     model = stream.relay.model if held else _first_model(live)
     served = stream.live.deployment.id
     headers = routing_headers(ctx, services.steady()) | served_headers(ctx, served, model)
+    headers |= limit_headers(services, ctx)
     return Reply(200, headers, stream=_events(services, ctx, stream, held))
 
 
@@ -212,6 +215,7 @@ def finish(
     """Settle, remember and record a finished request."""
     now = services.steady()
     services.budgets.settle(ctx.reservation, ctx.spent_usd)
+    give_back(services, ctx)
     outcome = RequestOutcome(
         decision_id=ctx.decision_id,
         at=now,

@@ -14,8 +14,10 @@ from gateway.config.settings import Settings
 from gateway.config.watch import ConfigHolder
 from gateway.decisions import DecisionIds, RecentDecisions
 from gateway.hedge_budget import HedgeBudget
+from gateway.idempotency import Idempotency
 from gateway.keys import KeyRing
 from gateway.learner import Learner
+from gateway.rate_limits import RateLimits
 from gateway.recorder import Recorder
 from gateway.sessions import Sessions
 from gateway.steady import SteadyClock
@@ -79,6 +81,8 @@ class Services:
     keys: KeyRing
     store: Any
     budgets: Budgets
+    rate_limits: RateLimits
+    idempotency: Idempotency
     sessions: Sessions
     admission: Admission
     ids: DecisionIds
@@ -88,7 +92,6 @@ class Services:
     exchanger: Any = None
     experiments: Any = None
     shadow: Any = None
-    idempotency: Any = None
     clock: Clock = field(default_factory=SystemClock)
     steady: SteadyClock = field(default_factory=SteadyClock)
     rng: random.Random = field(default_factory=random.Random)

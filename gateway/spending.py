@@ -1,12 +1,14 @@
-"""A request's money: reserved in its caller's budgets before a call, more before a dearer or a further one."""
+"""A request's money and leave: reserved in its caller's budgets and limits before a call, given back after it."""
 
 from __future__ import annotations
 
 from gateway.budgets import FREE, Refusal
 from gateway.context import RequestContext
 from gateway.http.errors import ApiError
+from gateway.rate_limits import TooMany
 from gateway.services import Services
 from router_core.decision import Attempt
+from router_core.deployment import Deployment, Limits
 
 
 def planned_usd(ctx: RequestContext) -> float:
@@ -50,3 +52,53 @@ def refused(refusal: Refusal) -> ApiError:
         should_retry=again,
         extra={name: value for name, value in extra.items() if value is not None},
     )
+
+
+async def admit(services: Services, ctx: RequestContext) -> None:
+    """Ask for leave under the caller's own limits; raises ApiError 429."""
+    if ctx.principal.limits.unlimited:
+        return
+    found = await services.rate_limits.admit(ctx.principal, _tokens(ctx))
+    if isinstance(found, TooMany):
+        message = f"the limit of {found.limit} {found.what.replace('_', ' ')} of this key is reached"
+        raise ApiError(429, message, "rate_limit_exceeded", retry_after_s=found.retry_after_s)
+    ctx.passes.append(found)
+
+
+async def may_call(services: Services, ctx: RequestContext, deployment: Deployment) -> bool:
+    """Ask for leave under what a deployment and its provider allow; False when a limit is reached."""
+    provider = ctx.registry.providers[deployment.provider]
+    for subject, limits in (
+        (f"deployment:{deployment.id}", deployment.limits),
+        (f"provider:{provider.id}", provider.limits),
+    ):
+        if limits == _NO_LIMITS:
+            continue
+        found = await services.rate_limits.ask(subject, limits, _tokens(ctx))
+        if isinstance(found, TooMany):
+            return False
+        ctx.passes.append(found)
+    return True
+
+
+def give_back(services: Services, ctx: RequestContext) -> None:
+    """Return every pass with the tokens that were really used."""
+    if ctx.passes:
+        used = float(sum(attempt.usage.total for attempt in ctx.attempts))
+        for given in ctx.passes:
+            services.rate_limits.done(given, used)
+
+
+def limit_headers(services: Services, ctx: RequestContext) -> dict[str, str]:
+    """Return the x-ratelimit-* headers of a caller with limits."""
+    return {} if ctx.principal.limits.unlimited else services.rate_limits.headers(ctx.principal)
+
+
+def _tokens(ctx: RequestContext) -> float:
+    """Return the tokens a call is expected to use: input estimate, and output by what is known of the chosen one."""
+    facts = ctx.facts(ctx.decision.chosen or "")
+    output = facts.output_tokens if facts is not None else 0
+    return float(ctx.routing.input_tokens + output)
+
+
+_NO_LIMITS = Limits()

@@ -15,6 +15,7 @@ from gateway.http.body import ClientGone, check_headers, read_body
 from gateway.http.errors import ApiError
 from gateway.http.headers import read_hints, request_id
 from gateway.http.wire import parse_chat
+from gateway.idempotency import key_of
 from gateway.keys import Principal
 from gateway.pipeline import serve
 from gateway.prepare import prepare
@@ -79,10 +80,13 @@ class ChatEndpoint:
         raw = await read_body(receive, limits)
         watch = ClientWatch(receive)
         watch.start()
-        try:
+
+        async def work(to_client: Send) -> None:
             ctx = self._prepare(raw, headers, principal, name, started)
-            reply = await serve(services, ctx)
-            await self._send(reply, send)
+            await self._send(await serve(services, ctx), to_client)
+
+        try:
+            await services.idempotency.run(principal.key_id, key_of(headers), raw, send, work)
         except asyncio.CancelledError:
             if watch.gone:
                 return  # recorded as 499 where the work was cancelled; nobody is there to be told

@@ -17,7 +17,7 @@ def blocks(language: str) -> list[str]:
 
 def test_the_library_example_decides_learns_and_decides_differently(capsys):
     (example,) = [block for block in blocks("python") if "router_core" in block]
-    exec(compile(example, "README.md", "exec"), {})  # noqa: S102 - this is what the test is for
+    exec(compile(example, "README.md", "exec"), {})
     before, after = capsys.readouterr().out.splitlines()
     assert before.startswith("acme/m1 code_generation")
     assert after == "beta/m2"

@@ -189,7 +189,8 @@ def test_a_weighted_draw_never_lands_on_one_without_weight(weights: list[float],
         assert weights[NAMES.index(choice.chosen.deployment)] > 0.0
 
 
-def test_the_last_draw_there_is_lands_on_the_last_with_weight():
+def test_the_first_and_the_last_draw_there_are_land_on_some_with_weight():
     last = 1.0 - 2**-53
+    assert by_weight([0.0, 1.0])(0.0).chosen.deployment == NAMES[1]
     assert by_weight([0.1] * 4 + [0.0])(last).chosen.deployment == NAMES[3]
     assert by_weight([5e-324])(last).chosen.deployment == NAMES[0]

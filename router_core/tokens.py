@@ -1,8 +1,8 @@
 """How many input tokens a prompt is, estimated without a tokenizer.
 
-The rates are averages over current vocabularies (about 100,000 to 200,000 entries): English prose takes a bit more than 4
-characters a token, source code about 3.5, Cyrillic, Greek, Arabic, Hebrew and accented Latin letters
-about 2.5, and a character of three UTF-8 bytes (Chinese, Japanese, Korean, Indic scripts, Thai) about 0.83 tokens.
+The rates are averages over current vocabularies (about 100,000 to 200,000 entries): English prose takes a bit more
+than 4 characters a token, source code about 3.5, Cyrillic, Greek, Arabic, Hebrew and accented Latin letters about
+2.5, and a character of three UTF-8 bytes (Chinese, Japanese, Korean, Indic scripts, Thai) about 0.83 tokens.
 A provider's own count corrects the estimate through a learned ratio, see ``apply_ratio``.
 """
 

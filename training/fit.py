@@ -28,7 +28,7 @@ class Settings:
     """
 
     inverse_penalty: float = 2.0
-    embedding_scale: float = 1.5
+    embedding_scale: float = 2.0
     dense_scale: float = 1.0
     term_scale: float = 2.0
     concept_scale: float = 1.0

@@ -42,7 +42,9 @@ def test_any_text_is_embedded(embedder, text):
 def test_long_texts_are_read_at_head_and_tail(embedder):
     filler = " filler" * 5000
     assert embedder("alpha" + filler + " omega") @ embedder("alpha" + filler + " beta") < 1.0
-    assert embedder("alpha" + filler + " beta" + filler) @ embedder("alpha" + filler + " gamma" + filler) == pytest.approx(1)
+    assert embedder("alpha" + filler + " beta" + filler) @ embedder(
+        "alpha" + filler + " gamma" + filler
+    ) == pytest.approx(1)
 
 
 def test_int8_rows_stay_close_to_the_originals(embedder):

@@ -34,14 +34,18 @@ def test_templates_choices_slots_and_turns(tmp_path):
     (tmp_path / "materials").mkdir()
     (tmp_path / "materials" / "code_x.txt").write_text("one\n---\ntwo\n", "utf-8")
     (tmp_path / "en").mkdir()
-    (tmp_path / "en" / "a.txt").write_text("@v: x | y\n% note\n== testing\n[[try|test]] {{v}}\\n{{code}}\n@@S s@@U u\n", "utf-8")
+    (tmp_path / "en" / "a.txt").write_text(
+        "@v: x | y\n% note\n== testing\n[[try|test]] {{v}}\\n{{code}}\n@@S s@@U u\n", "utf-8"
+    )
     read = corpus.load(tmp_path)
     assert read[-1].messages == (("system", "s"), ("user", "u"))
     assert all(r.messages[0][1].split("\n")[1] in {"one", "two"} for r in read[:-1])
     assert sum(r.weight for r in read[:-1]) == pytest.approx(len(read[:-1]) ** 0.5)
 
 
-@pytest.mark.parametrize(("text", "problem"), [("== nonsense\n", "unknown label"), ("== testing\n{{no}}\n", "unknown slot")])
+@pytest.mark.parametrize(
+    ("text", "problem"), [("== nonsense\n", "unknown label"), ("== testing\n{{no}}\n", "unknown slot")]
+)
 def test_mistakes_name_file_and_line(tmp_path, text, problem):
     (tmp_path / "en").mkdir()
     (tmp_path / "en" / "a.txt").write_text(text, "utf-8")

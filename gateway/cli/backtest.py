@@ -58,7 +58,7 @@ def run(args: argparse.Namespace) -> int:
             from gateway.backtest.online import replay_online
 
             figures = replay_online(
-                [corpus for split in splits for corpus in split if corpus is not None],
+                splits[0],
                 shuffles=args.shuffles,
                 warm=args.warm,
                 per_usd=args.cost_weight,

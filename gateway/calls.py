@@ -9,6 +9,7 @@ from typing import Any, Final
 from gateway import chunks
 from gateway.context import RequestContext
 from gateway.limits import first_content_limit, whole_answer_limit
+from gateway.portable import portable
 from gateway.services import Services
 from router_core.decision import Attempt
 from router_core.deployment import Deployment, Provider
@@ -112,6 +113,10 @@ class LiveCall:
         for owner, name in self.services.quirks:
             if owner == deployment.id and name not in ours:
                 ours[name] = None
+        messages, left_out = portable(ours.get("messages") or ctx.chat.body["messages"], self.provider.wire)
+        if messages is not None:
+            ours["messages"] = messages
+            ctx.dropped.extend(name for name in left_out if name not in ctx.dropped)
         if self.attempt.max_output_tokens is not None:
             name = chunks.limit_name(ctx.chat.body, deployment, self.provider)
             ours[name] = self.attempt.max_output_tokens

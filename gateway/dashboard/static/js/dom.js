@@ -46,6 +46,12 @@ export function table(caption, columns, rows, { stack = true } = {}) {
       })))));
 }
 
+/** A deployment's name; where there is little room the provider gives way, not the model. */
+export function deployment(id) {
+  const cut = id.indexOf("/") + 1;
+  return h("b", { class: "name", title: id }, h("span", { class: "of" }, id.slice(0, cut)), h("span", {}, id.slice(cut)));
+}
+
 export const empty = (text) => h("p", { class: "empty" }, text);
 export const pill = (text, kind = "", title = null) => h("span", { class: `pill ${kind}`, title }, text);
 export const swatch = (color) => h("i", { class: "swatch", style: { background: color }, "aria-hidden": "true" });

@@ -1,6 +1,6 @@
 // The seven factors of a score: one stacked bar per candidate, in the policy's weights.
 
-import { h, swatch } from "./dom.js";
+import { deployment, h, swatch } from "./dom.js";
 import { points, words } from "./format.js";
 
 export const FACTORS = ["quality", "cost", "performance", "learning", "task_preference", "vendor_diversity", "vendor_preference"];
@@ -22,7 +22,7 @@ export function scoreBars(candidates, weights, { chosen = null, served = null, l
     const spoken = parts.filter((part) => part.points).map((part) => `${words(part.name)} ${points(part.points)}`).join(", ");
     const mark = each.deployment === served ? "answered" : each.deployment === chosen ? "chosen" : null;
     return h("li", { class: mark ? "marked" : null },
-      h("span", { class: "who" }, h("b", {}, each.deployment), mark && !quiet ? h("em", {}, mark) : null),
+      h("span", { class: "who" }, deployment(each.deployment), mark && !quiet ? h("em", {}, mark) : null),
       h("span", { class: "bar", role: "img", "aria-label": `${each.deployment}: ${spoken}` },
         parts.map((part) => h("i", {
           title: `${words(part.name)}: ${points(part.term)} × weight ${weights?.[part.name] ?? 1} = ${points(part.points)}`,

@@ -2,7 +2,7 @@
 
 import { get } from "../api.js";
 import { ofProvider } from "../colors.js";
-import { card, empty, h, pill, show } from "../dom.js";
+import { card, deployment, empty, h, pill, show } from "../dom.js";
 import { legend, rejections, scoreBars } from "../factors.js";
 import { clock, ms, share, usd, words } from "../format.js";
 
@@ -11,14 +11,15 @@ export const windowed = false;
 
 const selected = () => decodeURIComponent(location.hash.split("/")[1] ?? "");
 let shown = null;
+let asked = 0;
 
 export async function load(state, force) {
-  if (force || !state.decisions.length) {
-    const known = new Set(state.decisions.map((each) => each.id));
+  // The feed tells of this worker's decisions; those of others come from the store, now and then.
+  if (force || Date.now() - asked > 30000) {
+    asked = Date.now();
     const { data } = await get("/dashboard/data/decisions");
     state.decisions = [...state.decisions.filter((each) => !data.some((other) => other.id === each.id)), ...data]
       .sort((a, b) => b.at - a.at).slice(0, 100);
-    if (!force && known.size === state.decisions.length) return undefined;
   }
   return state.decisions;
 }
@@ -92,7 +93,7 @@ function attempts(each) {
   if (!each.attempts.length) return null;
   const longest = Math.max(...each.attempts.map((one) => one.duration_ms), 1);
   return card("Attempts", {}, h("ol", { class: "attempts" }, each.attempts.map((one) => h("li", {},
-    h("span", { class: "who" }, h("b", {}, one.deployment), one.role === "primary" ? null : h("em", {}, words(one.role))),
+    h("span", { class: "who" }, deployment(one.deployment), one.role === "primary" ? null : h("em", {}, words(one.role))),
     h("span", { class: "bar", "aria-hidden": "true" }, h("i", { class: one.ok ? "" : "bad", style: { width: `${Math.max(1.5, (100 * one.duration_ms) / longest)}%`, ...(one.ok ? { background: ofProvider(one.deployment.split("/")[0]) } : {}) } })),
     h("span", { class: "num" }, ms(one.duration_ms)),
     one.ok ? pill("ok", "good") : pill(words(one.failure), "bad"),

@@ -19,7 +19,7 @@ export OMP_NUM_THREADS ?= 1
 export OPENBLAS_NUM_THREADS ?= 1
 export TOKENIZERS_PARALLELISM ?= false
 
-.PHONY: help setup setup-run setup-dev check test coverage bench run format lock clean
+.PHONY: train help setup setup-run setup-dev check test coverage bench run format lock clean
 
 help: ## Say what can be made
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 22
@@ -53,6 +53,9 @@ test: setup ## The whole suite; TESTS=path for a part of it
 
 coverage: setup-dev ## router_core's branch coverage, from the tests that exercise it, with the missing lines
 	$(PY) -m pytest -n $(TEST_WORKERS) --dist loadfile -q --cov=router_core --cov-branch --cov-report=term-missing:skip-covered --cov-fail-under=100 tests/unit tests/behaviour
+
+train: setup-dev ## Make the task classifier's weights (config/classifier.npz) from training/corpus
+	@$(PY) -m training.train
 
 bench: setup-dev ## Measure: decisions and the gateway's overhead
 	@for each in $(BENCHES); do $(PY) -m bench.$$each; done

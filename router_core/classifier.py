@@ -176,12 +176,12 @@ def _evidence(ids: list[int], best: int, features: Features, model: ClassifierMo
     found: list[str] = []
     if ids:
         gains = model.term_weights[:, best].take(ids)
-        strongest = np.argpartition(gains, -EVIDENCE_POOL)[-EVIDENCE_POOL:] if len(ids) > EVIDENCE_POOL else None
-        pool = range(len(ids)) if strongest is None else strongest.tolist()
-        for i in sorted(pool, key=lambda i: (-int(gains[i]), ids[i])):
+        for i in np.argsort(gains, kind="stable")[: -EVIDENCE_POOL - 1 : -1].tolist():
             shown = model.names[ids[i]].strip("^$*~#")
-            if gains[i] > 0 and len(found) < EVIDENCE_TERMS and _is_single(shown) and shown not in found:
+            if gains[i] > 0 and _is_single(shown) and shown not in found:
                 found.append(shown)
+                if len(found) == EVIDENCE_TERMS:
+                    break
     notes = [f"asks to {shown[1:]}" if shown[0] == "=" else f"'{shown}'" for shown in found]
     if features.code_share >= CODE_EVIDENCE:
         notes.append(f"code share {features.code_share:.1f}")

@@ -59,11 +59,14 @@ class Lexicon:
     stems: Mapping[str, tuple[str, ...]]
     heads: frozenset[str]
     """The first ``HEAD`` letters of every stem: most words are ruled out by one look."""
+    phrase_starts: frozenset[str]
+    """The first words of entries of two or three words."""
 
     @classmethod
     def of(cls, words: Mapping[str, tuple[str, ...]], stems: Mapping[str, tuple[str, ...]]) -> Lexicon:
         """Build a lexicon from its two tables."""
-        return cls(words, stems, frozenset(stem[:HEAD] for stem in stems))
+        starts = frozenset(entry.partition(" ")[0] for entry in words if " " in entry)
+        return cls(words, stems, frozenset(stem[:HEAD] for stem in stems), starts)
 
 
 def words(text: str) -> list[str]:
@@ -130,25 +133,24 @@ def concepts(found: list[str], lexicon: Lexicon) -> list[str]:
 
 def _spoken(found: list[str], lexicon: Lexicon) -> list[tuple[str, ...]]:
     """Return, for each word, the concepts it and the phrase it opens stand for."""
-    known = lexicon.words
-    said = [_of_word(word, lexicon) for word in found]
-    for i, (a, b) in enumerate(pairwise(found)):
-        phrase = a + " " + b
-        if phrase in known:
-            said[i] += known[phrase]
-        if i + 2 < len(found) and (longer := phrase + " " + found[i + 2]) in known:
-            said[i] += known[longer]
+    known, heads, starts = lexicon.words, lexicon.heads, lexicon.phrase_starts
+    said: list[tuple[str, ...]] = []
+    for i, word in enumerate(found):
+        if word in known:
+            concepts_of = known[word]
+        elif word[0] >= _UNSPACED and not _HANGUL[0] <= word[0] <= _HANGUL[1]:
+            concepts_of = _of_run(word, known)
+        else:
+            concepts_of = _of_stem(word, lexicon.stems) if word[:HEAD] in heads else ()
+        if word in starts:
+            phrase = " ".join(found[i : i + 2])
+            concepts_of += known.get(phrase, ()) + known.get(" ".join(found[i : i + 3]), ())
+        said.append(concepts_of)
     return said
 
 
-def _of_word(word: str, lexicon: Lexicon) -> tuple[str, ...]:
-    if word[0] >= _UNSPACED and not _HANGUL[0] <= word[0] <= _HANGUL[1]:
-        return _of_run(word, lexicon.words)
-    if word in lexicon.words:
-        return lexicon.words[word]
-    if word[:HEAD] not in lexicon.heads:
-        return ()
-    stems = lexicon.stems
+def _of_stem(word: str, stems: Mapping[str, tuple[str, ...]]) -> tuple[str, ...]:
+    """Return the concepts of the longest stem that ``word`` begins with."""
     for size in range(min(len(word), LONGEST_STEM), 1, -1):
         if (stem := word[:size]) in stems:
             return stems[stem]

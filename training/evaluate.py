@@ -74,9 +74,8 @@ def report(truth: NDArray[np.int64], logits: NDArray[np.float64], weights: NDArr
     print(f"accuracy {weights[said == truth].sum() / weights.sum():.3f}")
     best = min(TEMPERATURES, key=lambda t: _loss(truth, logits / t, weights))
     for t in (1.0, best):
-        print(
-            f"temperature {t}: log loss {_loss(truth, logits / t, weights):.3f}, ECE {_ece(truth, logits / t, weights):.3f}"
-        )
+        loss, error = _loss(truth, logits / t, weights), _ece(truth, logits / t, weights)
+        print(f"temperature {t}: log loss {loss:.3f}, calibration error {error:.3f}")
 
 
 def _chances(logits: NDArray[np.float64]) -> NDArray[np.float64]:

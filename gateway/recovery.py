@@ -16,6 +16,9 @@ from gateway.relay import Relay
 from gateway.services import Services
 from router_core.deployment import Capability
 
+_SURE_CHARS: Final = 24
+"""So many characters of the beginning said again, and a second answer is taken to have started anew."""
+
 PREFILL: Final = "prefill"
 """The name under which a refused prefill is remembered for a deployment."""
 
@@ -55,7 +58,8 @@ class Splice:
         self.text = text
         self._head = {name: value for name, value in (first.first or {}).items() if value is not None}
         self._left = "" if prefilled else text
-        self._ended = False
+        self._doubt = prefilled
+        self._unsure = ""
 
     def take(self, chunk: Mapping[str, Any] | None) -> Iterator[bytes]:
         """Take one chunk of the second answer and yield what the client may have of it; raises Mismatch."""
@@ -67,7 +71,7 @@ class Splice:
             fresh = self._fresh(delta if isinstance(delta, Mapping) else {})
             reason = choice.get("finish_reason")
             if reason:
-                self._ended = True
+                self._settle(fresh)
                 self.require_end()
             if fresh or reason:
                 yield self._chunk(chunk or {}, choice, fresh)
@@ -76,6 +80,8 @@ class Splice:
         """Return what of a delta is new to the client. Reasoning is dropped: its first half was another model's."""
         fresh: dict[str, Any] = {}
         content = delta.get("content")
+        if isinstance(content, str) and content:
+            content = self._believed(content)
         if isinstance(content, str) and content:
             known = content[: len(self._left)]
             if not self._left.startswith(known):
@@ -90,6 +96,31 @@ class Splice:
                 self.require_end()
                 fresh[name] = delta[name]
         return fresh
+
+    def _believed(self, content: str) -> str:
+        """Hold the first words of an answer that should go on: one that says the beginning again has started anew.
+
+        Then it is spliced like any other second answer; else what was held is given out.
+        """
+        if not self._doubt:
+            return content
+        self._unsure += content
+        sure = min(_SURE_CHARS, len(self.text))
+        same = self.text.startswith(self._unsure[:sure])
+        if same and len(self._unsure) < sure:
+            return ""
+        self._doubt = False
+        if same:
+            self._left = self.text
+        held, self._unsure = self._unsure, ""
+        return held
+
+    def _settle(self, fresh: dict[str, Any]) -> None:
+        """Give out what is still held when the answer ends: too short to be a new beginning."""
+        if self._unsure:
+            held, self._unsure, self._doubt = self._unsure, "", False
+            fresh["content"] = held + fresh.get("content", "")
+            self.text += held
 
     def require_end(self) -> None:
         """Refuse a second answer that ended before it had repeated what was sent; raises Mismatch."""

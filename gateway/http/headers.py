@@ -21,7 +21,7 @@ from router_core.task import TaskType
 MAX_VALUE: Final = 256
 MAX_LIST: Final = 2048
 MAX_ITEMS: Final = 32
-_LONGEST_NUMBER: Final = 32
+_NUMERAL: Final = re.compile(r"[+-]?[0-9.]{1,32}(?:[eE][+-]?[0-9]{1,3})?\Z")
 _WORD: Final = re.compile(r"[A-Za-z0-9._:/@+#-]{1,256}\Z")
 _REQUEST_ID: Final = re.compile(r"[A-Za-z0-9._-]{1,128}\Z")
 PREFIX: Final = "x-router-"
@@ -57,7 +57,7 @@ def _fallbacks(name: str, value: Any) -> tuple[str, ...]:
 def _number(name: str, value: Any) -> float:
     if type(value) is str:
         try:
-            value = float(value) if len(value) <= _LONGEST_NUMBER and value.strip() == value else None
+            value = float(value) if _NUMERAL.match(value) else None
         except ValueError:
             value = None
     if type(value) not in {int, float} or not math.isfinite(value):

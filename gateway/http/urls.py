@@ -88,11 +88,11 @@ def _is_inside(host: str) -> bool:
 
 def _is_public(address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> bool:
     if isinstance(address, ipaddress.IPv4Address):
-        return address.is_global and not address.is_multicast
+        return address.is_global and not address.is_multicast and not address.is_reserved
     teredo = address.teredo[1] if address.teredo is not None else None
     carried = address.ipv4_mapped or address.sixtofour or teredo
     if carried is None and any(address in network for network in _NAT64):
         carried = ipaddress.IPv4Address(int(address) & 0xFFFFFFFF)
     if carried is not None:
         return _is_public(carried)
-    return address.is_global and not address.is_multicast
+    return address.is_global and not address.is_multicast and not address.is_reserved

@@ -26,5 +26,5 @@ def scraper(request: Request) -> Principal:
 async def metrics(request: Request) -> Response:
     """Answer the moment's text, which no cache keeps."""
     services = request.app.state.services
-    text = services.observer.exposition(live_of(services))
+    text = await services.observer.scrape(live_of(services))
     return Response(text, media_type=CONTENT_TYPE, headers={"cache-control": "no-store"})

@@ -57,7 +57,7 @@ def _answer(name: str) -> Callable[..., Awaitable[Response]]:
     async def read(request: Request, caller: Annotated[Principal, Depends(client)]) -> Response:
         asked = parse(request)
         services = request.app.state.services
-        found = services.observer.report(
+        found = await services.observer.answer(
             name,
             window=asked["window"],
             scope="" if caller.admin else caller.key_id,

@@ -92,14 +92,21 @@ class Aggregates:
                 known.setdefault(_family(labels), set()).add(labels)
         self._known = known
 
-    def select(self, kind: str, buckets: Iterable[Bucket], scope: str = "") -> Series:
-        """Return the sums of all series of a kind and scope over some buckets; the caller may change them."""
+    def settle(self) -> None:
+        """Make what was booked up to now visible to ``select``."""
         self._spread()
+
+    def select(self, kind: str, buckets: Iterable[Bucket], scope: str = "") -> Series:
+        """Return the sums of all series of a kind and scope over some buckets; the caller may change them.
+
+        Sees what was booked until ``settle``. May run in another thread than the one that books: what it iterates over
+        are copies, each made in one step.
+        """
         found: Series = {}
         for bucket in buckets:
             for layer in (self._totals, self._sent, self._local):
-                for labels, fields in layer.get(bucket, {}).get((kind, scope), {}).items():
-                    add_into(found.setdefault(labels, {}), fields)
+                for labels, fields in list(layer.get(bucket, {}).get((kind, scope), {}).items()):
+                    add_into(found.setdefault(labels, {}), fields.copy())
         return found
 
     def since_boot(self, kind: str) -> Series:

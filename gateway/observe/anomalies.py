@@ -135,12 +135,12 @@ class Watch:
 
     def active(self) -> list[dict[str, Any]]:
         """Return the anomalies that last, the newest first."""
-        found = [judge.anomaly for judge in self._judges.values() if judge.anomaly is not None]
+        found = [judge.anomaly for judge in list(self._judges.values()) if judge.anomaly]
         return [each.row() for each in sorted(found, key=lambda each: -each.since)]
 
     def rows(self, since: float | None = None) -> list[dict[str, Any]]:
         """Return those that last and those that ended after a wall-clock second, the newest first."""
-        over = [each.row() for each in reversed(self._ended) if since is None or (each.until or 0.0) >= since]
+        over = [each.row() for each in reversed(list(self._ended)) if since is None or (each.until or 0.0) >= since]
         return self.active() + over
 
     def _level(self, outcome: AttemptOutcome, signal: Signal, index: int) -> None:

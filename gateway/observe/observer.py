@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
+import secrets
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, Final, Protocol
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, Final, Protocol, TypeVar
 
 import orjson
 
@@ -21,6 +24,7 @@ from gateway.observe.views import Row
 from router_core.outcome import AttemptOutcome, RequestOutcome, Reward
 from router_core.task import TaskType
 
+T = TypeVar("T")
 _PRUNE_EVERY_S: Final = 60.0
 
 REPORTS: Final = ("providers", "deployments", "tasks", "costs", "win-rates", "anomalies", "timeline")
@@ -41,7 +45,7 @@ class Listener(Protocol):
 class Observer:
     """Books outcomes, keeps the last decisions, and tells listeners. One per worker.
 
-    ``boot`` names this start of the gateway, the same in all of its workers: ``SECONDS`` or ``SECONDS.NAME``.
+    ``boot`` names this start of the gateway, the same in all of its workers and in nobody else: ``SECONDS.NAME``.
     """
 
     def __init__(
@@ -59,11 +63,12 @@ class Observer:
         ``alert`` hears of anomalies (``Webhook.tell``), ``on_error`` of listeners that raised.
         """
         self._now = now
-        self.sums = Aggregates(boot or str(int(now())))
+        self.sums = Aggregates(boot or f"{int(now())}.{secrets.token_hex(4)}")
         self.stats = Stats(self.sums, now)
         self.feed: Feed[tuple[RequestOutcome, Mapping[str, Any]]] = Feed(kept_decisions)
         self.listener_errors = 0
         self.watch = Watch(self._anomaly)
+        self._reader = ThreadPoolExecutor(max_workers=1, thread_name_prefix="stats")
         self._listeners = (self.watch, *listeners)
         self._alert = alert
         self._on_error = on_error
@@ -156,7 +161,42 @@ class Observer:
         provider: str | None = None,
     ) -> dict[str, Any]:
         """Answer one of ``REPORTS`` as plain JSON. Raises KeyError for another name, ValueError for another window."""
-        query = Query(Window(window), scope, task, provider)
+        self.sums.settle()
+        return self._report(name, Query(Window(window), scope, task, provider))
+
+    async def answer(self, name: str, *, window: str, **asked: Any) -> dict[str, Any]:
+        """Answer as ``report`` does, from a thread: adding up a busy month must not hold up requests."""
+        query = Query(Window(window), **asked)
+        self.sums.settle()
+        return await self._aside(lambda: self._report(name, query))
+
+    async def scrape(self, live: Live) -> bytes:
+        """Return one scrape of Prometheus text, made in the same thread."""
+        self.sums.settle()
+        return await self._aside(lambda: self._exposition(live))
+
+    def exposition(self, live: Live) -> bytes:
+        """Return one scrape of Prometheus text."""
+        self.sums.settle()
+        return self._exposition(live)
+
+    def calibration(self, window: str = "all") -> list[Row]:
+        """Return expected against judged quality, by tenths."""
+        self.sums.settle()
+        return self.stats.calibration(Query(Window(window)))
+
+    def close(self) -> None:
+        """End the thread that answers."""
+        self._reader.shutdown(wait=False, cancel_futures=True)
+
+    async def _aside(self, make: Callable[[], T]) -> T:
+        return await asyncio.get_running_loop().run_in_executor(self._reader, make)
+
+    def _exposition(self, live: Live) -> bytes:
+        own = {"observer_errors": float(self.listener_errors)}
+        return render(SumsCollector(self.sums.since_boot, live, anomalies=self.watch.active(), own=own))
+
+    def _report(self, name: str, query: Query) -> dict[str, Any]:
         read: Mapping[str, Callable[[Query], list[Row]]] = {
             "providers": self.stats.providers,
             "deployments": self.stats.deployments,
@@ -169,24 +209,15 @@ class Observer:
         if name not in read:
             raise KeyError(name)
         begins, ends = self.stats.covers(query)
-        answer: dict[str, Any] = {"object": "list", "window": window, "from": begins, "to": ends}
+        answer: dict[str, Any] = {"object": "list", "window": str(query.window), "from": begins, "to": ends}
         if name == "costs":
             answer["savings"] = self.stats.savings(query)
-        if name == "win-rates" and not scope:
+        if name == "win-rates" and not query.scope:
             answer["pairs"] = self.stats.pairs(query)
         if name == "providers":
             answer["summary"] = self.stats.summary(query)
         answer["data"] = read[name](query)
         return answer
-
-    def exposition(self, live: Live) -> bytes:
-        """Return one scrape of Prometheus text."""
-        own = {"observer_errors": float(self.listener_errors)}
-        return render(SumsCollector(self.sums.since_boot, live, anomalies=self.watch.active(), own=own))
-
-    def calibration(self, window: str = "all") -> list[Row]:
-        """Return expected against judged quality, by tenths."""
-        return self.stats.calibration(Query(Window(window)))
 
     def _anomalies(self, query: Query) -> list[Row]:
         """Anomalies are the operator's: one key's traffic says nothing of them."""

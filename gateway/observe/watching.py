@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Callable, Mapping
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 from gateway.clock import SYSTEM
 from gateway.observe.logs import RequestLog
@@ -12,6 +13,10 @@ from gateway.observe.observer import Listener, Observer
 from gateway.observe.tracing import Tracing, from_environment
 from gateway.observe.webhook import Webhook
 
+BOOT: Final = "GATEWAY_BOOT"
+"""Set by whoever starts several workers, to ``SECONDS.NAME``."""
+
+_BOOT_NAME: Final = re.compile(r"[0-9]{1,12}(\.[A-Za-z0-9_-]{1,64})?")
 _log = logging.getLogger("gateway.observe")
 
 
@@ -34,14 +39,19 @@ class Watching:
         boot: str = "",
         now: Callable[[], float] = SYSTEM.time,
     ) -> None:
-        """Build everything; a webhook that may not be called is left out with a warning."""
+        """Build everything; a webhook that may not be called is left out with a warning.
+
+        ``boot`` names the start for Prometheus' counters; workers of one gateway find it in ``GATEWAY_BOOT``.
+        """
         self.warnings: list[str] = []
         self.webhook = self._webhook(webhook_url)
         self.tracing: Tracing | None = from_environment(env)
         listeners: list[Listener] = [RequestLog()]
         if self.tracing is not None:
             listeners.append(self.tracing)
-        self.observer = Observer(now=now, boot=boot, listeners=listeners, alert=self.tell, on_error=self._broken)
+        given = boot or env.get(BOOT, "")
+        named = given if _BOOT_NAME.fullmatch(given) else ""
+        self.observer = Observer(now=now, boot=named, listeners=listeners, alert=self.tell, on_error=self._broken)
         self._told_of_errors = False
 
     def start(self) -> None:
@@ -55,6 +65,7 @@ class Watching:
             await self.webhook.stop()
         if self.tracing is not None:
             self.tracing.stop()
+        self.observer.close()
 
     def tell(self, kind: str, data: Mapping[str, Any]) -> None:
         """Log an event and send it to the webhook: an anomaly, an opened circuit."""

@@ -23,6 +23,7 @@ class Sharing:
 
 
 def total(sums: Aggregates, window: Window = Window.ALL, scope: str = "", now: float = NOW) -> float:
+    sums.settle()
     found = sums.select("a", window.buckets(now, coarse=bool(scope)), scope)
     return sum(fields["n"] for fields in found.values())
 

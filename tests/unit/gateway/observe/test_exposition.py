@@ -27,6 +27,7 @@ LIVE = Live(
 def scrape(
     watcher: Observer, live: Live = LIVE, anomalies: list[dict[str, str]] | None = None
 ) -> dict[tuple[str, ...], float]:
+    watcher.sums.settle()
     text = render(SumsCollector(watcher.sums.since_boot, live, anomalies=anomalies or [], own={"log_lines_lost": 4.0}))
     found: dict[tuple[str, ...], float] = {}
     for family in text_string_to_metric_families(text.decode()):

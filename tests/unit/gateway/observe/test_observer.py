@@ -1,14 +1,14 @@
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import orjson
 import pytest
 
 from gateway.clock import ManualClock
-from gateway.observe.buckets import Window
+from gateway.http.live import Live
 from gateway.observe.observer import Observer
-from gateway.observe.stats import Query
 from gateway.recorder import outcome_record
 from router_core.outcome import AttemptRole, RequestOutcome, Reward, Usage
 from router_core.task import TaskType
@@ -172,7 +172,7 @@ def test_expected_quality_is_compared_with_what_answers_were_worth():
     for value in (1.0, 0.0, 1.0):
         watcher.reward(Reward("acme/m1", TaskType.ANALYSIS, NOW, value), expected=0.72)
     watcher.reward(Reward("acme/m1", TaskType.ANALYSIS, NOW, 0.5, weight=0.5), expected=1.0)
-    high, top = watcher.stats.calibration(Query(Window.HOUR))
+    high, top = watcher.calibration("hour")
     assert (high["tenth"], high["n"], high["expected"]) == (7, 3.0, pytest.approx(0.72))
     assert high["mean"] == pytest.approx(2 / 3)
     assert high["low"] < high["mean"] < high["high"]
@@ -282,6 +282,26 @@ def test_a_decision_from_the_store_reads_like_ones_own():
     garbage = [b"{", b"[]", b"{}", b'{"outcome": {}, "task": 1}']
     assert later.decisions(30, [*stored, *garbage]) == orjson.loads(orjson.dumps(live, default=str))
     assert world.observer.decisions(5, stored) == live[:5]
+
+
+@pytest.mark.anyio
+async def test_reports_are_made_aside_while_traffic_goes_on():
+    clock = ManualClock(time=NOW)
+    watcher = Observer(now=clock.time)
+    asked = []
+    for number, outcome in enumerate(traffic(400, start=NOW - 1000, seconds=900)):
+        feed(watcher, outcome)
+        if number % 40 == 0:
+            clock.advance(1.0)
+            asked.append(asyncio.ensure_future(watcher.answer("deployments", window="hour")))
+            await asyncio.sleep(0)
+    sizes = [sum(row["answered"] for row in (await each)["data"]) for each in asked]
+    assert sizes == sorted(sizes)
+    clock.advance(1.0)
+    aside = await watcher.answer("deployments", window="day")
+    assert aside == watcher.report("deployments", window="day")
+    assert b"moe_gateway_requests_total" in await watcher.scrape(Live())
+    watcher.close()
 
 
 def test_unknown_reports_and_windows_are_refused():

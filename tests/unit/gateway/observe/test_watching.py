@@ -34,6 +34,13 @@ async def test_a_webhook_that_may_not_be_called_is_left_out_with_a_warning():
     await watching.stop()
 
 
+async def test_workers_share_the_counters_of_one_start_and_hosts_do_not():
+    shared = [Watching({"GATEWAY_BOOT": "1760000000.host-a"}).observer.sums._boot for _ in range(2)]
+    assert set(shared) == {"1760000000.host-a"}
+    alone = {Watching({"GATEWAY_BOOT": given}).observer.sums._boot for given in ("", "soon|x", "1.a b")}
+    assert len(alone) == 3
+
+
 async def test_a_broken_listener_is_told_of_once(caplog: pytest.LogCaptureFixture):
     watching = Watching({})
     outcome = request(attempt())

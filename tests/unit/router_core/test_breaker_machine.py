@@ -130,5 +130,5 @@ class CircuitMachine(RuleBasedStateMachine):
         assert 0.0 < breaker.ramp(self.circuit, self.now, self.rules) <= 1.0
 
 
-CircuitMachine.TestCase.settings = settings(max_examples=80, stateful_step_count=40, deadline=None)
+CircuitMachine.TestCase.settings = settings(max_examples=50, stateful_step_count=40, deadline=None)
 TestCircuit = CircuitMachine.TestCase

@@ -45,7 +45,7 @@ def again(asked: RoutingRequest, decision: Decision, setup: Registry, policy: Po
     return recompute(through_json(to_record(asked, decision)), setup, policy)
 
 
-@settings(max_examples=120)
+@settings(max_examples=80)
 @given(requests, recipes, seeds, policies, draws)
 def test_a_decision_is_made_again_from_its_record(
     asked: RoutingRequest, recipe: Recipe, seed: int, policy: Policy, two: tuple[float, float]

@@ -282,7 +282,7 @@ def test_traffic_comes_back_gradually():
 # --- for anything that may come
 
 
-@settings(max_examples=150)
+@settings(max_examples=100)
 @given(requests, recipes, seeds, policies, draws)
 def test_whatever_comes_the_decision_keeps_the_rules(
     asked: RoutingRequest, recipe: Recipe, seed: int, policy: Policy, two: tuple[float, float]
@@ -326,7 +326,7 @@ def test_whatever_comes_the_decision_keeps_the_rules(
             assert worst_usd(owner, judged.input_tokens, written, asked.n) <= item.worst_cost_usd * (1 + 1e-9)
 
 
-@settings(max_examples=30)
+@settings(max_examples=20)
 @given(requests, recipes, seeds, policies)
 def test_a_decision_leaves_what_it_read_as_it_was(asked: RoutingRequest, recipe: Recipe, seed: int, policy: Policy):
     snapshot, setup = learned(recipe), registry_of(seed)

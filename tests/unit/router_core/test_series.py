@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from router_core.latency import BINS, value_of
@@ -37,12 +37,14 @@ def content(one: Series) -> dict[str, Any]:
     return {**one.to_fields(), "last_at": one.last_at}
 
 
+@settings(max_examples=40)
 @given(shuffled)
 def test_observations_merge_in_any_order(orders: tuple[list[Increment], list[Increment]]):
     one, other = orders
     assert content(series(*one)) == pytest.approx(content(series(*other)))
 
 
+@settings(max_examples=40)
 @given(st.lists(increments, max_size=5), st.lists(increments, max_size=5))
 def test_what_two_workers_saw_adds_up_to_what_one_would_have_seen(mine: list[Increment], theirs: list[Increment]):
     apart = [content(series(*mine)), content(series(*theirs))]
@@ -51,6 +53,7 @@ def test_what_two_workers_saw_adds_up_to_what_one_would_have_seen(mine: list[Inc
     assert together == pytest.approx({name: apart[0].get(name, 0.0) + apart[1].get(name, 0.0) for name in together})
 
 
+@settings(max_examples=40)
 @given(st.lists(increments, max_size=5))
 def test_a_store_gives_back_what_it_was_given(items: list[Increment]):
     one = series(*items)
@@ -59,6 +62,7 @@ def test_a_store_gives_back_what_it_was_given(items: list[Increment]):
     assert again.summary == one.summary
 
 
+@settings(max_examples=40)
 @given(st.lists(increments, max_size=5), increments)
 def test_adding_never_changes_the_series_before(items: list[Increment], one_more: Increment):
     before = series(*items)
@@ -67,6 +71,7 @@ def test_adding_never_changes_the_series_before(items: list[Increment], one_more
     assert (repr(content(before)), before.summary) == kept
 
 
+@settings(max_examples=40)
 @given(st.lists(increments, max_size=8))
 def test_a_summary_stays_in_its_ranges(items: list[Increment]):
     summary = series(*items).summary
@@ -109,6 +114,7 @@ def window(*items: tuple[int, tuple[float, float, float, float]]) -> Recent:
     return total
 
 
+@settings(max_examples=40)
 @given(st.lists(halves, max_size=8).flatmap(lambda items: st.tuples(st.just(items), st.permutations(items))))
 def test_a_window_s_total_is_the_same_in_any_order(orders: tuple[list[Any], list[Any]]):
     one, other = orders
@@ -118,6 +124,7 @@ def test_a_window_s_total_is_the_same_in_any_order(orders: tuple[list[Any], list
     assert window(*other).total(last) == pytest.approx(expected)
 
 
+@settings(max_examples=40)
 @given(st.lists(halves, max_size=5), halves)
 def test_adding_to_a_window_never_changes_the_one_before(items: list[Any], one_more: tuple[int, Any]):
     before = window(*items)

@@ -75,12 +75,14 @@ def picture(snapshot: Snapshot) -> str:
     return repr((snapshot.version, learned(snapshot), states, snapshot.provider_open, snapshot.quality))
 
 
+@settings(max_examples=50)
 @given(shuffled)
 def test_what_is_learned_does_not_depend_on_the_order(orders: tuple[list[Any], list[Any]]):
     one, other = orders
     assert learned(after(EMPTY, *one)) == pytest.approx(learned(after(EMPTY, *other)))
 
 
+@settings(max_examples=50)
 @given(shuffled, st.integers(0, 10))
 def test_two_workers_increments_merge_in_either_order_to_what_one_would_have_seen(
     orders: tuple[list[Any], list[Any]], part: int
@@ -94,6 +96,7 @@ def test_two_workers_increments_merge_in_either_order_to_what_one_would_have_see
     assert learned(one) == pytest.approx(learned(alone))
 
 
+@settings(max_examples=50)
 @given(st.lists(outcomes, max_size=6), outcomes)
 def test_folding_never_changes_the_view_before(past: list[Any], news: Any):
     before = after(EMPTY, *past)

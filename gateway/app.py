@@ -229,7 +229,8 @@ def browsed(services: Services) -> FastAPI:
 def _of_http(exc: Exception) -> ApiError:
     if isinstance(exc, HTTPException):
         codes = {404: "not_found", 405: "method_not_allowed"}
-        return ApiError(exc.status_code, str(exc.detail), codes.get(exc.status_code, "invalid_request"))
+        code = codes.get(exc.status_code, "invalid_request")
+        return ApiError(exc.status_code, str(exc.detail), code, headers=exc.headers or {})
     _log.error("a browsed route failed", exc_info=exc)
     return ApiError(500, "the gateway failed; see its log", "internal_error")
 

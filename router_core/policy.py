@@ -397,7 +397,7 @@ class BudgetPolicy:
 
     wait_max_s: float = 1.0
     on_store_loss: str = "deny"
-    slice_share: float = 0.15
+    slice_share: float = 0.12
     lease_s: float = 30.0
     rules: tuple[BudgetRule, ...] = ()
 

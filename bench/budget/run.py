@@ -47,10 +47,20 @@ def spend(  # noqa: PLR0913 - each is a term of the measurement, with its publis
     """Spend a budget to its end; with ``kill`` the first worker gets SIGKILL when half of it is spent."""
     truth = folder / "truth"
     truth.write_bytes(b"")
+    ready = folder / "ready"
+    ready.write_bytes(b"")
     terms = {
-        "store": store, "truth": str(truth), "clients": clients, "call_s": call_s, "lease_s": lease_s,
-        "budget": budget, "worst": worst, "actual": actual,
-    }  # fmt: skip
+        "store": store,
+        "truth": str(truth),
+        "ready": str(ready),
+        "workers": workers,
+        "clients": clients,
+        "call_s": call_s,
+        "lease_s": lease_s,
+        "budget": budget,
+        "worst": worst,
+        "actual": actual,
+    }
     command = [sys.executable, "-m", "bench.budget.worker", json.dumps(terms)]
     begun = time.monotonic()
     running = [subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE) for _ in range(workers)]

@@ -11,6 +11,7 @@ import os
 import random
 import sys
 import time
+from typing import Any
 
 from gateway.budgets import Budgets, Refusal
 from gateway.keys import Principal
@@ -35,6 +36,14 @@ async def client(budgets: Budgets, key: Principal, terms: dict[str, float], trut
         seen["calls"] = seen.get("calls", 0) + 1
 
 
+async def everybody(terms: dict[str, Any]) -> None:
+    """Wait until all workers are there: a worker is no faster than it starts."""
+    ready = os.open(terms["ready"], os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+    os.write(ready, b"x")
+    while os.fstat(ready).st_size < terms["workers"]:  # noqa: ASYNC110 - the others are processes
+        await asyncio.sleep(0.01)
+
+
 async def main() -> None:
     terms = json.loads(sys.argv[1])
     store = open_store(terms["store"])
@@ -42,6 +51,7 @@ async def main() -> None:
     policy = BudgetPolicy(lease_s=terms["lease_s"], wait_max_s=1.0)
     budgets = Budgets(store, lambda: policy)
     budgets.start()
+    await everybody(terms)
     truth = os.open(terms["truth"], os.O_WRONLY | os.O_APPEND | os.O_CREAT)
     key = Principal("bench", budgets=(Budget(Window.TOTAL, terms["budget"]),))
     seen: dict[str, int] = {}

@@ -209,7 +209,7 @@ class BudgetsSection(Strict):
 
     wait_max_s: NotNegative = opt(1.0, "s", "longest wait for the next leased slice")
     on_store_loss: Literal["deny", "allow"] = opt("deny", "", "what budgeted keys get while the store is lost")
-    slice_share: Share = opt(0.15, "", "most of a budget that all workers together hold in open leases")
+    slice_share: Share = opt(0.12, "", "most of a budget that all workers together hold in open leases")
     lease_s: Positive = opt(30.0, "s", "silence after which a worker counts as dead, and what it held as spent")
     rules: list[BudgetRuleSection] = empty(list, "budgets of tags, of single keys, and of everything")
 

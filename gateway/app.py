@@ -49,12 +49,13 @@ from gateway.state import open_store
 from gateway.state.exchange import Exchanger
 from gateway.steady import SteadyClock
 from gateway.store_errors import StoreError
+from gateway.upkeep import Upkeep
 from gateway.weights import load_classifier
 from router_core.outcome import RequestOutcome
+from router_core.ports import StateStore
 
 _log = logging.getLogger("gateway")
 CHAT: Final = "/v1/chat/completions"
-_PRUNE_EVERY_S: Final = 600.0
 _ROUTERS: Final = (models, route, feedback, stats, metrics, dashboard, health, admin, keys_admin, not_yet)
 
 
@@ -73,11 +74,13 @@ async def load_with_demo(settings: Settings) -> tuple[ConfigHolder, list[DemoPro
     return ConfigHolder(load_config(settings, overlay), lambda: load_config(settings, overlay)), fleet
 
 
-def build(settings: Settings, config: ConfigHolder, fleet: list[DemoProvider]) -> Services:
-    """Put the parts of one worker together; nothing is opened yet."""
+def build(
+    settings: Settings, config: ConfigHolder, fleet: list[DemoProvider], store: StateStore | None = None
+) -> Services:
+    """Put the parts of one worker together around a store that ``connect_store`` opened (None: memory only)."""
+    store = store or open_store("memory://")
     steady = SteadyClock()
     watching = Watching(os.environ, webhook_url=settings.webhook_url, now=steady)
-    store = open_store(settings.store_url)
     recent: RecentDecisions[Any] = RecentDecisions()
     recorder = Recorder(watching.observer, recent, ledger_rows)
     rng = random.Random()  # noqa: S311 - exploration and jitter, not secrets
@@ -119,6 +122,7 @@ def build(settings: Settings, config: ConfigHolder, fleet: list[DemoProvider]) -
     )
     services.warnings.extend([*settings.warnings, *watching.warnings])
     services.watcher = ConfigWatcher(config)
+    services.upkeep = Upkeep(store, lambda: config.current.policy.capture)
     services.feedback = FeedbackDesk(services)
     return services
 
@@ -132,7 +136,7 @@ async def start(services: Services) -> None:
     """Open everything and warm up; ``services.ready`` is set when requests are welcome."""
     services.admission.start()
     await services.forwarder.open()
-    await _open_store(services)
+    services.upkeep.start()
     sharing = Sharing(services)
     services.exchanger = Exchanger(services.store, collect=sharing.collect, apply=sharing.apply)
     await services.exchanger.flush()
@@ -149,7 +153,6 @@ async def start(services: Services) -> None:
     services.tasks = [
         asyncio.create_task(services.keys.follow(services.store), name="keys"),
         asyncio.create_task(services.watcher.run(), name="config-watch"),
-        asyncio.create_task(_prune(services), name="prune"),
     ]
     services.sharing = sharing
     services.watcher.holder.on_reload(lambda _, report: _log.info("%s", report))
@@ -158,24 +161,6 @@ async def start(services: Services) -> None:
     gc.freeze()
     gc.set_threshold(50_000, 20, 20)
     services.ready = True
-
-
-async def _prune(services: Services) -> None:
-    """Let the store forget what expired, now and then."""
-    while True:
-        await asyncio.sleep(_PRUNE_EVERY_S)
-        keep_s = services.config.current.policy.capture.decision_days * 86_400.0
-        with contextlib.suppress(StoreError):
-            await services.store.prune(ledger_before=services.clock.time() - keep_s)
-
-
-async def _open_store(services: Services) -> None:
-    """Open the store; one that cannot be opened now is tried again by the exchange, and everybody goes on meanwhile."""
-    try:
-        await services.store.open()
-    except StoreError as exc:
-        services.warnings.append(f"the state store cannot be opened ({exc}); learning stays in memory until it can")
-        _log.warning(services.warnings[-1])
 
 
 async def _warm(services: Services) -> None:
@@ -196,6 +181,7 @@ async def stop(services: Services) -> None:
     await services.admission.stop()
     if services.sharing is not None:
         await services.sharing.stop()
+    await services.upkeep.stop()
     await services.budgets.stop()
     await services.rate_limits.stop()
     if services.exchanger is not None:

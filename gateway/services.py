@@ -103,6 +103,7 @@ class Services:
     ready: bool = False
     demo: Any = None
     watcher: Any = None
+    upkeep: Any = None
     feedback: Any = None
     sharing: Any = None
     watching: Any = None

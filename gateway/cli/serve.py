@@ -22,6 +22,7 @@ from gateway.demo.fleet import DemoFailed
 from gateway.http.server import guarded
 from gateway.observe.logs import Logs
 from gateway.services import Services
+from gateway.state import connect_store
 
 _log = logging.getLogger("gateway")
 
@@ -108,7 +109,9 @@ def listen(host: str, port: int) -> socket.socket:
 async def serve(settings: Settings, listener: socket.socket) -> int:
     """Build, start, listen; on SIGTERM or SIGINT drain and flush."""
     config, fleet = await load_with_demo(settings)
-    services = build(settings, config, fleet)
+    warnings: list[str] = []
+    services = build(settings, config, fleet, await connect_store(settings.store_url, warn=warnings.append))
+    services.warnings.extend(warnings)
     app = GatewayApp(services)
     server = Server(services, app)
     try:

@@ -3,6 +3,7 @@ from __future__ import annotations
 import pytest
 
 from router_core.decision import TERM_MAXIMA
+from router_core.policy import ExplorationPolicy, Policy
 from router_core.router import decide
 from router_core.snapshot import Snapshot
 from tests.unit.router_core.builders import NOW, Draws, candidate, registry, request, without_exploration
@@ -23,6 +24,13 @@ def test_a_decision_names_its_fallbacks_and_the_candidate_it_chose():
     assert decision.chosen == "acme/m1"
     assert decision.fallbacks == ("beta/m1", "gamma/m1")
     assert decision.top is decision.ranking[0]
+
+
+def test_the_candidate_that_was_chosen_need_not_lead_the_ranking():
+    trying = Policy(exploration=ExplorationPolicy(share=1.0, probe_share=0.0))
+    decision = decide(request(), Snapshot.empty(), registry("acme/m1", "beta/m1"), trying, NOW, Draws(0.0, 0.0))
+    assert decision.chosen == "beta/m1"
+    assert decision.top is decision.ranking[1]
 
 
 def test_a_decision_without_candidates_chose_none():

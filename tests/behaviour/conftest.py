@@ -1,4 +1,4 @@
-"""What the tests of the edge share: one open gateway, started once."""
+"""What the tests of the edge share: an open gateway and one with keys, each started once."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from tests.fakes.edge import Edge, running_edge
+from tests.fakes.edge import ADMIN, CLIENT, OTHER_CLIENT, PROVIDER_KEYS, SCRAPER, Edge, bearer, running_edge
 
 
 @pytest.fixture(scope="session")
@@ -21,3 +21,32 @@ def edge(open_edge: Edge) -> Edge:
     """The open gateway, with nothing recorded and nothing wrong."""
     open_edge.reset()
     return open_edge
+
+
+@pytest.fixture(scope="session")
+async def keyed_edge(anyio_backend: str, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Edge]:
+    """A gateway with two clients, an operator and a scraper, before providers whose keys are canaries."""
+    environment = {
+        "MOE_API_KEYS": f"{CLIENT},{OTHER_CLIENT}",
+        "MOE_ADMIN_KEYS": ADMIN,
+        "MOE_METRICS_KEYS": SCRAPER,
+        "CANARY_ALPHA": PROVIDER_KEYS["alpha"],
+        "CANARY_BETA": PROVIDER_KEYS["beta"],
+        "MOE_LOG_LEVEL": "debug",
+    }
+    async with running_edge(
+        tmp_path_factory.mktemp("keyed"),
+        environment=environment,
+        provider_keys={"alpha": "${CANARY_ALPHA}", "beta": "${CANARY_BETA}"},
+        keys=bearer(CLIENT),
+        admin=bearer(ADMIN),
+        metrics=bearer(SCRAPER),
+    ) as edge:
+        yield edge
+
+
+@pytest.fixture
+def keyed(keyed_edge: Edge) -> Edge:
+    """The gateway with keys, with nothing recorded and nothing wrong."""
+    keyed_edge.reset()
+    return keyed_edge

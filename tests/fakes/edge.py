@@ -16,6 +16,13 @@ from gateway.demo.records import Recorded
 from tests.fakes.gateway import GatewayProcess
 from tests.fakes.provider import FakeProvider
 
+CLIENT = "moe-client-canary-7f3a91c2d4e5"
+OTHER_CLIENT = "another-canary-client-7c1b44e0"
+ADMIN = "operator-canary-55aa10fe99d3"
+SCRAPER = "scraper-canary-0b1c2d3e4f5a"
+PROVIDER_KEYS = {"alpha": "Zq8-provider-canary-alpha-3L9x", "beta": "provider.canary.beta.8821"}
+"""Secrets no test may ever see in an answer. They look like no vendor's key, so that no pattern hides them by luck."""
+
 CHAT = "/v1/chat/completions"
 CAPABILITIES = [
     "tools",
@@ -169,14 +176,19 @@ def post(body: bytes, *headers: bytes, length: int | None = None, path: bytes = 
     return b"\r\n".join((*head, b"", body))
 
 
-def models(**providers: FakeProvider) -> dict[str, Any]:
+def bearer(token: str) -> dict[str, str]:
+    """Return the header of a key."""
+    return {"Authorization": f"Bearer {token}"}
+
+
+def models(provider_keys: Mapping[str, str], **providers: FakeProvider) -> dict[str, Any]:
     """Return ``models.yaml``: a deployment at each provider, and ``main``, the route over all of them in order."""
     found: dict[str, Any] = {"providers": {}, "deployments": [], "routes": {}}
     for name, provider in providers.items():
         found["providers"][name] = {
             "wire": provider.wire,
             "base_url": provider.base_url,
-            "api_key": f"sk-not-a-real-key-of-{name}",
+            "api_key": provider_keys.get(name, f"sk-not-a-real-key-of-{name}"),
         }
         found["deployments"].append(
             {
@@ -200,6 +212,7 @@ async def running_edge(
     environment: Mapping[str, str] | None = None,
     count: int = 2,
     store: str = "memory://",
+    provider_keys: Mapping[str, str] | None = None,
     **headers: dict[str, str],
 ) -> AsyncIterator[Edge]:
     """Start providers and a gateway over them; ``headers`` are Edge's ``keys``, ``admin``, ``metrics``."""
@@ -208,7 +221,11 @@ async def running_edge(
             name: await stack.enter_async_context(FakeProvider()) for name in ("alpha", "beta", "gamma")[:count]
         }
         gateway = GatewayProcess(
-            folder / "config", models(**providers), policy or POLICY, store=store, environment=environment
+            folder / "config",
+            models(provider_keys or {}, **providers),
+            policy or POLICY,
+            store=store,
+            environment=environment,
         )
         await asyncio.to_thread(gateway.__enter__)
         stack.callback(gateway.stop)

@@ -118,7 +118,6 @@ def status_of(services: Any) -> dict[str, Any]:
 async def _events(services: Any) -> AsyncIterator[bytes]:
     told = _moment(services)
     yield _event("status", told)
-    was_ready = services.ready
     watching = services.observer.feed.watch(idle_s=_IDLE_S)
     try:
         async for event in watching:
@@ -126,7 +125,7 @@ async def _events(services: Any) -> AsyncIterator[bytes]:
             if now != told:
                 told = now
                 yield _event("status", told)
-            if was_ready and not services.ready:  # draining: a feed must not hold the process up
+            if services.admission.draining:  # a feed must not hold the process up
                 return
             yield b": still here\n\n" if event is None else _event(event.kind, event.data)
     finally:

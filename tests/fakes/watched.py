@@ -94,7 +94,7 @@ class World:
             learner=self.learner,
             observer=self.observer,
             keys=keys or KeyRing(),
-            admission=SimpleNamespace(in_flight=2),
+            admission=SimpleNamespace(in_flight=2, draining=False),
             exchanger=SimpleNamespace(degraded=False),
             steady=lambda: self.at if now is not None else time.time(),
             warnings=[],

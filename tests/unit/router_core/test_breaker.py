@@ -37,6 +37,11 @@ def test_the_table_answers_every_signal_in_every_state():
     assert set(TRANSITIONS.values()) == set(State)
 
 
+def test_a_closed_circuit_lets_everybody_through_and_asks_for_no_lease():
+    assert admits(CLOSED, 0.0, RULES).admitted
+    assert grant(CLOSED, 0.0, RULES) == (CLOSED, None)
+
+
 # --- opening
 
 

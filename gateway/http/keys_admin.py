@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from typing import Any, Final
 
-import orjson
 from fastapi import APIRouter, Request, Response
 
 from gateway.http.answers import answer
 from gateway.http.auth import Admin
+from gateway.http.body import check_headers, read_body
 from gateway.http.errors import ApiError, invalid
+from gateway.http.wire import parse_object
 from gateway.key_record import KeyAdmin, UnknownKey
 from gateway.store_errors import StoreError
 from router_core.errors import ConfigError
@@ -80,17 +82,7 @@ async def _run(request: Request, work: Callable[[KeyAdmin], Awaitable[Any]]) -> 
 
 async def _body(request: Request) -> dict[str, Any]:
     """Return the body as a JSON object; an empty one is an empty object."""
-    raw = b""
-    async for part in request.stream():
-        raw += part
-        if len(raw) > _BODY_BYTES:
-            raise ApiError(413, "the request body is too large", "request_too_large", should_retry=False)
-    try:
-        value = orjson.loads(raw) if raw.strip() else {}
-    except orjson.JSONDecodeError as exc:
-        msg = "the body is not JSON"
-        raise invalid(msg, "body", "invalid_json") from exc
-    if not isinstance(value, dict):
-        msg = "the body must be a JSON object"
-        raise invalid(msg, "body", "invalid_json")
-    return value
+    limits = replace(request.app.state.services.config.current.policy.limits, body_bytes=_BODY_BYTES)
+    check_headers(request.scope["headers"], limits)
+    raw = await read_body(request.receive, limits)
+    return parse_object(raw, limits) if raw.strip() else {}

@@ -78,6 +78,8 @@ class RequestContext:
         if limit is None or facts is None:
             return attempt
         left = limit - self.spent_usd
+        if self.decision.legs > 1:  # the legs run at once: each has its own part of the limit
+            left = min(left, attempt.worst_cost_usd)
         least = min(LEAST_OUTPUT_TOKENS, self.routing.max_output_tokens or LEAST_OUTPUT_TOKENS)
         fitted = attempt_for(self.deployment(attempt.deployment), facts, self.routing, left)
         return fitted if fitted.max_output_tokens is None or fitted.max_output_tokens >= least else None

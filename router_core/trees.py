@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 Array = NDArray[np.float32]
 
 BINS: Final = 32
-"""Thresholds tried of a feature: its 31 inner quantiles."""
+"""Quantiles of a feature between which thresholds are tried."""
 
 
 class Growth(NamedTuple):
@@ -58,7 +58,7 @@ def grow(values: Array, targets: Array, seed: int, growth: Growth) -> Forest:
     count, width = values.shape
     # A level that would leave fewer than about eight rows in a node asks for noise.
     depth = max(1, min(growth.depth, int(np.log2(max(2.0, count / 8.0)))))
-    cuts = [np.unique(np.quantile(values[:, j], np.linspace(0, 1, BINS + 1)[1:-1])) for j in range(width)]
+    cuts = [_cuts(values[:, j]) for j in range(width)]
     bins = np.stack([np.searchsorted(cuts[j], values[:, j], side="left") for j in range(width)], axis=1)
     taken, per_level = max(1, int(growth.rows * count)), max(1, int(growth.features * width))
     columns = np.zeros((growth.trees, depth), dtype=np.intp)
@@ -76,6 +76,15 @@ def grow(values: Array, targets: Array, seed: int, growth: Growth) -> Forest:
             node = node * 2 + (values[rows, column] > thresholds[tree, level])
         leaves[tree] = _means(node, targets[rows], 1 << depth, growth.leaf_prior) / growth.trees
     return Forest(columns, thresholds, leaves)
+
+
+def _cuts(column: Array) -> NDArray[np.float64]:
+    """Return thresholds halfway between quantiles that differ, so that rounding in another order changes no answer.
+
+    A column without a difference gets one beyond its value: everybody answers no.
+    """
+    edges = np.unique(np.round(np.quantile(column, np.linspace(0, 1, BINS)), 4))
+    return np.asarray((edges[:-1] + edges[1:]) / 2.0 if len(edges) > 1 else edges + 1.0, dtype=np.float64)
 
 
 def _main_directions(targets: Array, rank: int) -> NDArray[np.float64]:

@@ -244,7 +244,7 @@ def _newcomer(corpus: Corpus, variant: Variant, ranking: Any) -> int:
         return int(quality.argmin())
     if variant.arrival == "good_cheap":
         return int(ranking[0])
-    return int(np.where(quality >= np.sort(quality)[-3], cost, -1.0).argmax())
+    return int(np.where(quality >= np.sort(quality)[-min(3, len(quality))], cost, -1.0).argmax())
 
 
 def _serve(
@@ -296,18 +296,22 @@ def _reward(corpus: Corpus, prompt: int, model: int, value: float) -> Reward:
 
 
 def _account(world: World, earned: Wide, spent: Wide, chosen: Any, per_usd: float) -> dict[str, Any]:
+    def share(model: int, begin: int, end: int | None = None) -> float:
+        part = chosen[begin:end]
+        return float((part == model).mean()) if len(part) else 0.0
+
     notes: dict[str, float] = {}
     variant = world.variant
     if variant.degraded:
         end = CHANGE_AT + CHANGE_FOR
-        notes["share before"] = float((chosen[:CHANGE_AT] == world.target).mean())
-        notes["share late in it"] = float((chosen[end - 500 : end] == world.target).mean())
-        notes["share after"] = float((chosen[end + 500 :] == world.target).mean())
+        notes["share before"] = share(world.target, 0, CHANGE_AT)
+        notes["share late in it"] = share(world.target, max(0, end - 500), end)
+        notes["share after"] = share(world.target, end + 500)
     if variant.arrival:
-        notes["share of the new"] = float((chosen[ARRIVES_AT + 500 :] == world.newcomer).mean())
+        notes["share of the new"] = share(world.newcomer, ARRIVES_AT + 500)
     if variant.price_cut:
-        notes["share in it"] = float((chosen[CHANGE_AT : CHANGE_AT + CHANGE_FOR] == world.newcomer).mean())
-        notes["share before"] = float((chosen[:CHANGE_AT] == world.newcomer).mean())
+        notes["share in it"] = share(world.newcomer, CHANGE_AT, CHANGE_AT + CHANGE_FOR)
+        notes["share before"] = share(world.newcomer, 0, CHANGE_AT)
     if variant.ceiling is not None:
         best = world.corpus.costs[:, world.target].mean()
         notes["spent of the ceiling"] = float(spent.mean() / (variant.ceiling * best))

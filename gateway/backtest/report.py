@@ -188,16 +188,15 @@ def _apgr(test: Corpus, splits: Sequence[tuple[Corpus, Corpus]], gain: Wide) -> 
             return None
 
     found: dict[str, Any] = {"all": of(np.ones(len(gain), bool))}
-    for name in sorted(set(benchmarks)):
+    names = sorted(set(benchmarks.tolist()))
+    for name in names:
         member = benchmarks == name
         parts = [of(member & (folds == fold)) for fold in range(len(splits))]
         known = [part for part in parts if part is not None]
         found[name] = {"pooled": of(member), "folds": parts, "mean": sum(known) / len(known) if known else None}
     length = test.dense[:, 0].astype(np.float64)
-    found["by_length"] = {
-        name: apgr(length[benchmarks == name], *(test.scores[benchmarks == name][:, j] for j in (strong, 1 - strong)))
-        for name in sorted(set(benchmarks))
-    }
+    gain = length
+    found["by_length"] = {name: of(benchmarks == name) for name in names}
     return found
 
 

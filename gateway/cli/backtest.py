@@ -65,7 +65,7 @@ def run(args: argparse.Namespace) -> int:
                 seed=args.seed,
                 progress=_progress,
             )
-            _print(figures, args.json, _online_text)
+            _print(figures, args.json, online_text)
             return 0
         from gateway.backtest.report import evaluate
 
@@ -154,7 +154,8 @@ def _cell(value: float | None, width: int) -> str:
     return f"{'-' if value is None or np.isnan(value) else f'{value:.4f}':>{width}}"
 
 
-def _online_text(figures: dict[str, Any]) -> str:
+def online_text(figures: dict[str, Any]) -> str:
+    """Return the online figures as a table."""
     lines = [
         f"{figures['prompts']} prompts, {figures['shuffles']} shuffles, utility = quality - {figures['per_usd']} x USD"
     ]

@@ -108,7 +108,7 @@ class Learner:
                     _put_row(states, deployment, task, sums, maxima.get(key, 0.0))
                 elif kind == "now":
                     deployment, task, bucket = rest.rsplit("|", 2)
-                    _put_window(states, deployment, task, int(bucket), sums)
+                    _put_window(states, deployment, task, int(bucket.partition("~")[0]), sums)
                 elif kind == QUALITY_KEY:
                     near[key] = sums
             except ValueError:
@@ -154,7 +154,9 @@ def _row_key(item: Increment) -> str:
 
 
 def _window_key(item: Increment, policy: Policy) -> str:
-    return f"now|{item.deployment}|{item.task}|{half_window(item.at, policy)}"
+    bucket = half_window(item.at, policy)
+    forgotten_at = int((bucket + 4) * policy.scoring.live_window_s / 2.0)
+    return f"now|{item.deployment}|{item.task}|{bucket}~{forgotten_at}~"
 
 
 def _flatten(item: Increment, sums: dict[str, dict[str, float]], maxima: dict[str, float], policy: Policy) -> None:

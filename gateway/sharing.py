@@ -78,7 +78,8 @@ class Sharing:
 
     def _changed(self, deployment: str, circuit: Circuit) -> None:
         if circuit.state is State.OPEN:
-            _log.warning("circuit of %s opened: %s", deployment, circuit.reason)
+            told = {"deployment": deployment, "state": str(circuit.state), "reason": circuit.reason}
+            self._services.watching.tell("circuit", told)
         with contextlib.suppress(asyncio.QueueFull):
             self._outgoing.put_nowait((deployment, circuit))
 

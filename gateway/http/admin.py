@@ -8,6 +8,7 @@ from gateway.http.answers import answer
 from gateway.http.auth import Admin
 from gateway.http.errors import ApiError
 from gateway.http.live import live_of
+from gateway.secrets import scrub
 
 router = APIRouter(tags=["admin"])
 
@@ -16,7 +17,7 @@ router = APIRouter(tags=["admin"])
 async def reload(request: Request, _: Admin) -> Response:
     """Read the configuration again; a broken one changes nothing and says why."""
     report = await request.app.state.services.watcher.check(force=True)
-    problems = [str(problem) for problem in report.problems] if report is not None else []
+    problems = [scrub(str(problem)) for problem in report.problems] if report is not None else []
     if report is not None and not report.ok:
         message = "the new configuration is broken; the old one stays"
         raise ApiError(400, message, "invalid_config", extra={"problems": problems})

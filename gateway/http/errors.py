@@ -53,7 +53,7 @@ class ApiError(Exception):
         error: dict[str, Any] = {
             "message": scrub(self.message),
             "type": self.type or _TYPES.get(self.status, "api_error"),
-            "param": self.param,
+            "param": None if self.param is None else scrub(self.param),
             "code": self.code,
         }
         error.update({name: value for name, value in self.extra.items() if name != "router"})

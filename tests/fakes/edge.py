@@ -41,7 +41,7 @@ HELLO: list[dict[str, Any]] = [{"role": "user", "content": "hello"}]
 POLICY: dict[str, Any] = {
     "timeouts": {"connect_s": 1, "first_content_s": 10, "first_content_floor_s": 5, "idle_s": 10, "total_s": 60},
     "retry": {"backoff_base_s": 0.01, "backoff_cap_s": 0.02, "budget_floor": 100_000},
-    "breaker": {"consecutive_failures": 10_000, "min_calls": 10_000},
+    "breaker": {"consecutive_failures": 10_000, "min_calls": 10_000, "provider_opens": False},
     "limits": {"body_bytes": 2 << 20, "header_timeout_s": 0.6, "body_timeout_s": 0.6, "tools": 64, "messages": 64},
 }
 """Retries are never short, circuits never open, and slow clients need not be waited for long."""
@@ -137,6 +137,13 @@ class Edge:
         answer = await self.chat()
         assert answer.status == 200, answer.body[:500]
         assert len(self.calls) == before + 1
+
+    async def heal(self) -> None:
+        """Close every circuit and forget what the providers saw and were told."""
+        self.reset()
+        for name in self.providers:
+            seen = await self.request("POST", f"/admin/breakers/{name}/small/reset", self.admin)
+            assert seen.status == 200, seen.body
 
     def reset(self) -> None:
         """Forget what the providers saw and were told."""

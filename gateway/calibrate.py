@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+import time
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -221,10 +222,11 @@ async def _ask(work: Run, task: Task, deployment: str, limit_usd: float) -> Answ
     answered = Answered(task.id, deployment)
     body = {**task.body, "model": deployment, "stream": False}
     headers = {**work.headers, "x-router-fallbacks": "none", "x-router-max-cost-usd": f"{max(limit_usd, 1e-6):.8f}"}
+    began = time.perf_counter()
     try:
         response = await work.client.post("/v1/chat/completions", json=body, headers=headers)
         answered.cost_usd = float(response.headers.get("x-router-cost-usd") or 0.0)
-        answered.latency_s = response.elapsed.total_seconds()
+        answered.latency_s = time.perf_counter() - began
         if response.status_code != 200:
             answered.error = f"status {response.status_code}"
             return answered

@@ -133,7 +133,7 @@ def read_log(path: Path) -> Iterator[dict[str, Any]]:
                 row = orjson.loads(line)
                 inner = row.pop("decision", None)
                 yield {**inner, **row} if isinstance(inner, dict) else row
-            except (orjson.JSONDecodeError, AttributeError) as exc:
+            except (orjson.JSONDecodeError, AttributeError, TypeError) as exc:
                 msg = f"{path}:{number}: not a JSON object"
                 raise LogError(msg) from exc
 

@@ -66,6 +66,7 @@ VARIANTS: Final[Mapping[str, Variant]] = {
     "new: bad": Variant(arrival="bad"),
     "budget 0.5x": Variant(ceiling=0.5),
     "budget 0.2x": Variant(ceiling=0.2),
+    "budget 0.1x": Variant(ceiling=0.1),
 }
 
 
@@ -231,10 +232,14 @@ def _run(corpus: Corpus, variant: Variant, per_usd: float, seed: int) -> dict[st
     mind = learner(corpus, warm)
     pace = None
     if variant.ceiling is not None:
-        best = int(ranking[0])
-        each = variant.ceiling * float(corpus.costs[:, best].mean())
+        each = variant.ceiling * _best_cost(corpus)
         pace = pacing.Pace.of(each * 100.0, 100.0)
     return _serve(world, mind, rest, kept, per_usd, rng, pace)
+
+
+def _best_cost(corpus: Corpus) -> float:
+    """Return the mean cost of the best model: what ceilings are multiples of."""
+    return float(corpus.costs.mean(axis=0)[int(corpus.scores.mean(axis=0).argmax())])
 
 
 def _newcomer(corpus: Corpus, variant: Variant, ranking: Any) -> int:
@@ -313,8 +318,7 @@ def _account(world: World, earned: Wide, spent: Wide, chosen: Any, per_usd: floa
         notes["share in it"] = share(world.newcomer, CHANGE_AT, CHANGE_AT + CHANGE_FOR)
         notes["share before"] = share(world.newcomer, 0, CHANGE_AT)
     if variant.ceiling is not None:
-        best = world.corpus.costs[:, world.target].mean()
-        notes["spent of the ceiling"] = float(spent.mean() / (variant.ceiling * best))
+        notes["spent of the ceiling"] = float(spent.mean() / (variant.ceiling * _best_cost(world.corpus)))
     return {
         "utility": float((earned - per_usd * spent).mean()),
         "quality": float(earned.mean()),

@@ -38,9 +38,16 @@ CAPABILITIES = [
     "any_parameter",
 ]
 HELLO: list[dict[str, Any]] = [{"role": "user", "content": "hello"}]
+MOST_CALLS = 3
 POLICY: dict[str, Any] = {
     "timeouts": {"connect_s": 1, "first_content_s": 10, "first_content_floor_s": 5, "idle_s": 10, "total_s": 60},
-    "retry": {"backoff_base_s": 0.01, "backoff_cap_s": 0.02, "budget_floor": 100_000},
+    "retry": {
+        "backoff_base_s": 0.01,
+        "backoff_cap_s": 0.02,
+        "budget_floor": 100_000,
+        "max_attempts": 6,
+        "max_upstream_calls": MOST_CALLS,
+    },
     "breaker": {"consecutive_failures": 10_000, "min_calls": 10_000, "provider_opens": False},
     "limits": {"body_bytes": 2 << 20, "header_timeout_s": 0.6, "body_timeout_s": 0.6, "tools": 64, "messages": 64},
 }

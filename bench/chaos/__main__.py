@@ -62,8 +62,8 @@ async def run(seconds: float, rate: float, every_s: float, seed: int) -> tuple[s
                 await session.post(provider.origin + "/_control/answer", json=answer)
             load = Load(gateway.origin, "mix", rate=rate, deadline_s=DEADLINE_S, seed=seed)
             trouble = Trouble(providers, seed, every_s)
-            watch = Watch(gateway.pid)
-            watching = asyncio.create_task(watch.run())
+            watch = Watch(gateway.pid, gateway.origin)
+            watching = asyncio.create_task(watch.run(session))
             started_fds = connections(gateway.pid)
             await asyncio.gather(load.run(seconds), trouble.run(session, seconds))
             await asyncio.sleep(SETTLE_S)
@@ -72,7 +72,7 @@ async def run(seconds: float, rate: float, every_s: float, seed: int) -> tuple[s
             booked = await booked_by(session, gateway.origin, load.sent)
             active = [await state(session, provider) for provider in providers]
             left_open = connections(gateway.pid) - started_fds
-        seen = Observed(load.sent, upstream, booked, active, watch, seed, trouble.switched, left_open)
+        seen = Observed(load.sent, upstream, booked, active, watch, seed, trouble.switched, left_open, trouble.health)
         return report(seen), all(held for _, held in judge(seen))
 
 

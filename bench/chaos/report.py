@@ -30,6 +30,7 @@ class Observed:
     seed: int
     switched: int
     left_open: int
+    health: list[tuple[float, tuple[bool, ...]]]
 
 
 def judge(seen: Observed) -> list[tuple[str, bool]]:
@@ -40,6 +41,7 @@ def judge(seen: Observed) -> list[tuple[str, bool]]:
     early, late, flat = seen.watch.memory()
     few, many, steady = seen.watch.files()
     times = closing_times(seen.sent, seen.upstream)
+    idle = share(seen.watch.idle_s, 0.99)
     half, closing = share(times, 0.5), share(times, 0.99)
     return [
         (f"no wrong text ({count['wrong']})", not count["wrong"]),
@@ -52,8 +54,8 @@ def judge(seen: Observed) -> list[tuple[str, bool]]:
         (f"memory flat ({early:.0f} to {late:.0f} MB)", flat),
         (f"open files flat ({few:.0f} to {many:.0f})", steady),
         (
-            f"upstream closed after the client left, p50 {_ms(half)}, p99 {_ms(closing)}",
-            closing is None or closing <= 0.1,
+            f"upstream closed after the client left, p50 {_ms(half)}, p99 {_ms(closing)} (idle call p99 {_ms(idle)})",
+            closing is None or closing <= 0.1 + (idle or 0.0),
         ),
     ]
 
@@ -78,6 +80,7 @@ def report(seen: Observed) -> str:
         f"clients that left {count['left']}, bad {len(bad)}",
         f"peak memory {max(seen.watch.rss_mb):.0f} MB, connections over the start {seen.left_open}",
         "errors: " + ", ".join(f"{kind or '?'} {number}" for kind, number in errors),
+        f"errors although a provider was well all the while: {len(avoidable(seen))}",
         "",
         *(f"{'holds ' if held else 'BROKEN'}  {name}" for name, held in judge(seen)),
     ]
@@ -92,6 +95,19 @@ def prompt_of(row: dict[str, Any]) -> str:
     body = row["body"]
     content = body["contents"][0]["parts"] if "contents" in body else body["messages"][0]["content"]
     return content if isinstance(content, str) else str(content[0]["text"])
+
+
+def avoidable(seen: Observed) -> list[Sent]:
+    """Return the calls that ended in an error while at least one provider had no fault at all from start to end."""
+    found = []
+    for each in seen.sent:
+        if each.verdict != "error":
+            continue
+        before = [well for at, well in seen.health if at <= each.started_at][-1:]
+        during = [well for at, well in seen.health if each.started_at < at <= each.ended_at]
+        if any(all(column) for column in zip(*before, *during, strict=True)):
+            found.append(each)
+    return found
 
 
 def unexplained(seen: Observed) -> int:

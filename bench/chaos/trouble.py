@@ -48,20 +48,26 @@ FAULTS: tuple[dict[str, Any], ...] = (
 
 
 class Trouble:
-    """Switches faults on and off at the providers until it is stopped; keeps a record of what it did."""
+    """Switches faults on and off at the providers until it is stopped.
+
+    ``health`` says from which monotonic second on which providers had no fault.
+    """
 
     def __init__(self, providers: list[DemoProvider], seed: int, every_s: float) -> None:
         self.providers = providers
         self.every_s = every_s
         self.dice = random.Random(seed)
         self.switched = 0
+        self.health: list[tuple[float, tuple[bool, ...]]] = []
 
     async def run(self, session: aiohttp.ClientSession, seconds: float) -> None:
         """Make trouble for ``seconds``; at the end all providers are well."""
         end = time.monotonic() + seconds
         while time.monotonic() < end:
-            for provider in self.providers:
-                rules = self._rules()
+            chosen = [self._rules() for _ in self.providers]
+            # Well from now on is only who is left alone; a fault that ends may still be at work in open calls.
+            self.health.append((time.monotonic(), tuple(not rules for rules in chosen)))
+            for provider, rules in zip(self.providers, chosen, strict=True):
                 await session.delete(provider.origin + "/_control/faults")
                 await session.post(provider.origin + "/_control/faults", json=rules)
                 self.switched += len(rules)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from dataclasses import dataclass, field
 from statistics import median
 
+import aiohttp
 import psutil
 
 GROWTH_SHARE, GROWTH_MB, GROWTH_FILES = 0.10, 8.0, 15
@@ -13,19 +15,26 @@ GROWTH_SHARE, GROWTH_MB, GROWTH_FILES = 0.10, 8.0, 15
 
 @dataclass(slots=True)
 class Watch:
-    """Samples of one process: resident memory in MB, open file descriptors."""
+    """Samples of one process: resident memory in MB, open file descriptors, seconds of a call that does nothing."""
 
     pid: int
+    origin: str = ""
     rss_mb: list[float] = field(default_factory=list)
     fds: list[int] = field(default_factory=list)
+    idle_s: list[float] = field(default_factory=list)
 
-    async def run(self, every_s: float = 1.0) -> None:
-        """Sample until cancelled."""
+    async def run(self, session: aiohttp.ClientSession, every_s: float = 1.0) -> None:
+        """Sample until cancelled. The idle call tells how long this machine keeps the gateway from its work."""
         process = psutil.Process(self.pid)
         while True:
             self.rss_mb.append(process.memory_info().rss / 2**20)
             self.fds.append(process.num_fds())
-            await asyncio.sleep(every_s)
+            for _ in range(5):
+                started = time.monotonic()
+                async with session.get(self.origin + "/healthz") as answer:
+                    await answer.read()
+                self.idle_s.append(time.monotonic() - started)
+                await asyncio.sleep(every_s / 5)
 
     def memory(self) -> tuple[float, float, bool]:
         """Median of the second and of the last quarter of the run in MB, and whether it stayed flat between them."""

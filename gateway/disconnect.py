@@ -4,19 +4,26 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, MutableMapping
-from typing import Any
+from typing import Any, Final
 
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 
+LEAVING: Final = "gateway.leaving"
+"""The extension of a scope by which our server lets a request hear of its connection's end: a set of callbacks."""
+
 
 class ClientWatch:
-    """Cancels the current task when the client disconnects. ``gone`` tells that from other cancellations."""
+    """Cancels the current task when the client disconnects. ``gone`` tells that from other cancellations.
 
-    __slots__ = ("_receive", "_task", "_watcher", "gone")
+    Under our own server that costs one entry in a set; under any other, a task that waits for the message.
+    """
 
-    def __init__(self, receive: Receive) -> None:
+    __slots__ = ("_leaving", "_receive", "_task", "_watcher", "gone")
+
+    def __init__(self, scope: MutableMapping[str, Any], receive: Receive) -> None:
         """``receive`` must have delivered the whole body already."""
+        self._leaving: set[Callable[[], None]] | None = (scope.get("extensions") or {}).get(LEAVING)
         self._receive = receive
         self._task = asyncio.current_task()
         self._watcher: asyncio.Task[None] | None = None
@@ -24,19 +31,27 @@ class ClientWatch:
 
     def start(self) -> None:
         """Begin to watch."""
-        self._watcher = asyncio.create_task(self._watch())
+        if self._leaving is not None:
+            self._leaving.add(self._left)
+        else:
+            self._watcher = asyncio.create_task(self._watch())
 
     def stop(self) -> None:
         """Stop watching; safe to call twice."""
+        if self._leaving is not None:
+            self._leaving.discard(self._left)
         if self._watcher is not None:
             self._watcher.cancel()
             self._watcher = None
+
+    def _left(self) -> None:
+        self.gone = True
+        if self._task is not None:
+            self._task.cancel()
 
     async def _watch(self) -> None:
         while True:
             message = await self._receive()
             if message["type"] == "http.disconnect":
-                self.gone = True
-                if self._task is not None:
-                    self._task.cancel()
+                self._left()
                 return

@@ -57,7 +57,7 @@ class ChatEndpoint:
             principal = require_client(authenticate(headers, services.keys, open_host=services.settings.allow_open))
             await services.admission.enter(principal.key_id)
             try:
-                await self._answer(headers, receive, send, principal, name, started)
+                await self._answer(scope, headers, receive, send, principal, name, started)
             finally:
                 services.admission.leave(principal.key_id)
         except ApiError as exc:
@@ -67,6 +67,7 @@ class ChatEndpoint:
 
     async def _answer(
         self,
+        scope: Scope,
         headers: list[tuple[bytes, bytes]],
         receive: Receive,
         send: Send,
@@ -78,7 +79,7 @@ class ChatEndpoint:
         limits = services.config.current.policy.limits
         check_headers(headers, limits)
         raw = await read_body(receive, limits)
-        watch = ClientWatch(receive)
+        watch = ClientWatch(scope, receive)
         watch.start()
 
         async def work(to_client: Send) -> None:

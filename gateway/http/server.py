@@ -18,6 +18,7 @@ from typing import Any, Final
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+from gateway.disconnect import LEAVING
 from gateway.http.errors import ApiError
 from router_core.policy import InputLimits
 
@@ -43,6 +44,7 @@ class GuardedProtocol(HttpToolsProtocol):
         self._timers: dict[str, asyncio.TimerHandle] = {}
         self._head_bytes = 0
         self._in_head = True
+        self._leaving: set[Callable[[], None]] = set()
 
     def connection_made(self, transport: Any) -> None:
         """Expect a request head soon."""
@@ -50,10 +52,12 @@ class GuardedProtocol(HttpToolsProtocol):
         self._arm("head", self._head_timeout_s)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Forget the timers."""
+        """Forget the timers, and tell the requests under way that nobody waits for them."""
         for name in tuple(self._timers):
             self._disarm(name)
         super().connection_lost(exc)
+        for left in tuple(self._leaving):
+            left()
 
     def data_received(self, data: bytes) -> None:
         """Hand no more of a head to the parser than a head may have; a body is counted where it is read."""
@@ -77,6 +81,8 @@ class GuardedProtocol(HttpToolsProtocol):
         self._in_head = False
         self._head_bytes = 0
         self._disarm("head")
+        extensions: Any = self.scope.setdefault("extensions", {})
+        extensions[LEAVING] = self._leaving
         super().on_headers_complete()
 
     def on_message_complete(self) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from typing import Any, Final
 
 from gateway import chunks
@@ -19,6 +19,17 @@ from router_core.ports import Answer, Call, Event, Stream
 from router_core.pricing import cost_usd
 
 OWN_DEADLINE: Final = "the request's own time limit ran out"
+
+
+def batches_of(stream: Stream) -> AsyncGenerator[Sequence[Event]]:
+    """Return a stream's events, those that came together in one batch where the stream can tell."""
+    batches: Callable[[], AsyncGenerator[list[Event]]] | None = getattr(stream, "batches", None)
+    return _one_by_one(stream) if batches is None else batches()
+
+
+async def _one_by_one(stream: Stream) -> AsyncGenerator[Sequence[Event]]:
+    async for event in stream:
+        yield (event,)
 
 
 class LiveCall:
@@ -147,13 +158,13 @@ class LiveCall:
             self.answer = opened
             return
         self.stream = opened
-        self.events = aiter(opened)
-        async for event in self.events:
-            self.held.append(event)
-            if event.chunk is not None and chunks.begins(event.chunk):
+        self.events = batches_of(opened)
+        async for batch in self.events:
+            self.held += batch
+            if any(event.chunk is not None and chunks.begins(event.chunk) for event in batch):
                 self.first_at = self.services.steady()
                 return
-            if event.done:
+            if any(event.done for event in batch):
                 break
         empty = Failure(FailureKind.PROTOCOL, "the provider's stream ended without any content", empty=True)
         raise AttemptFailed(empty)

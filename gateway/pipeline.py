@@ -19,9 +19,9 @@ from gateway.context import RequestContext
 from gateway.hedging import open_hedged
 from gateway.http.errors import ApiError
 from gateway.parallel import run_parallel
-from gateway.recorder import attempt_record
+from gateway.recorder import attempt_record, experiment_record
 from gateway.refusals import all_failed, no_candidate
-from gateway.relay import DONE, frame
+from gateway.relay import DONE, frame, frames
 from gateway.reply import Reply, routing_headers, served_headers
 from gateway.services import Services
 from gateway.spending import admit, give_back, limit_headers, planned_usd, reserve
@@ -131,9 +131,9 @@ async def _events(
     try:
         try:
             if held is None:
-                async with aclosing(stream.payloads()) as payloads:
-                    async for payload in payloads:
-                        yield frame(payload)
+                async with aclosing(stream.payloads()) as batches:
+                    async for payloads in batches:
+                        yield frames(payloads)
             else:
                 for payload in held:
                     yield frame(payload)
@@ -198,6 +198,7 @@ def explain(ctx: RequestContext) -> dict[str, Any]:
         "cost_usd": ctx.spent_usd,
         "judged_by": ctx.judge,
         "verdict": ctx.verdict,
+        "experiment": experiment_record(ctx),
         "calls": [attempt_record(attempt) for attempt in ctx.attempts],
     }
 

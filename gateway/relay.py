@@ -23,6 +23,11 @@ def frame(payload: bytes) -> bytes:
     return b"data: " + payload + b"\n\n"
 
 
+def frames(payloads: list[bytes]) -> bytes:
+    """Return server-sent events that go out together, one for each payload."""
+    return b"data: " + b"\n\ndata: ".join(payloads) + b"\n\n"
+
+
 class Relay:
     """What one stream said so far, and what of it the client gets.
 

@@ -7,9 +7,8 @@ whole ends with an error event and without ``[DONE]``.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
-from typing import Any
 
 from gateway import chunks
 from gateway.attempts import AttemptLoop, Exhausted
@@ -53,23 +52,27 @@ class ClientStream:
         keep = ctx.recovery is StreamRecovery.CONTINUE
         return Relay(live.deployment, include_usage=ctx.chat.include_usage, n=ctx.chat.n, keep_text=keep)
 
-    async def payloads(self) -> AsyncGenerator[bytes]:
-        """Yield the payloads to send, without framing; raises StreamFailed when no whole end can be reached."""
+    async def payloads(self) -> AsyncGenerator[list[bytes]]:
+        """Yield the payloads to send, without framing; raises StreamFailed when no whole end can be reached.
+
+        Payloads that came together are yielded together; nothing is held for what may follow.
+        """
         try:
-            async for payload in self._first():
-                yield payload
+            async for payloads in self._first():
+                yield payloads
         except AttemptFailed as exc:
             if self._ctx.recovery is not StreamRecovery.CONTINUE or not can_continue(self._ctx, self.relay):
                 raise StreamFailed(exc.failure) from exc
             async for payload in self._continued(exc.failure):
-                yield payload
+                yield [payload]
 
     async def buffered(self) -> list[bytes]:
         """Return all payloads of a whole answer; falls back like a request without a stream. Raises Exhausted."""
         while True:
             held: list[bytes] = []
             try:
-                held.extend([payload async for payload in self._first()])
+                async for payloads in self._first():
+                    held += payloads
             except AttemptFailed as exc:
                 self.live = await self._loop.open()
                 self._ctx.fallback_reason = str(exc.failure.kind)
@@ -77,23 +80,30 @@ class ClientStream:
             else:
                 return held
 
-    async def _first(self) -> AsyncGenerator[bytes]:
+    async def _first(self) -> AsyncGenerator[list[bytes]]:
         """Relay one upstream to its end. After a malformed event, unless skipping is allowed, hold what follows."""
         skip = self._ctx.recovery is StreamRecovery.ERROR
         relay = self.relay
         held: list[bytes] = []
-        async with aclosing(self._events(self.live, relay)) as events:
-            async for _, payload in events:
-                if relay.skipped and not skip:
-                    held.append(payload or b"")
-                else:
+        async with aclosing(self._events(self.live, relay)) as batches:
+            async for batch in batches:
+                payloads: list[bytes] = []
+                for event in batch:
+                    payload = relay.feed(event)
+                    if relay.done:
+                        break
+                    if relay.skipped and not skip:
+                        held.append(payload or b"")
+                        continue
                     self._sent_parts = len(relay.parts)
                     if payload is not None:
-                        yield payload
+                        payloads.append(payload)
+                if payloads:
+                    yield payloads
         if relay.skipped and not skip:
             self._require_whole()
-            for payload in filter(None, held):
-                yield payload
+            if whole := list(filter(None, held)):
+                yield whole
         self._finish(self.live, relay)
 
     def _require_whole(self) -> None:
@@ -104,21 +114,23 @@ class ClientStream:
             self._fail(self.live, self.relay, failure)
             raise AttemptFailed(failure)
 
-    async def _events(
-        self, live: LiveCall, relay: Relay
-    ) -> AsyncGenerator[tuple[Mapping[str, Any] | None, bytes | None]]:
-        """Feed a relay with a call's events, held ones first. A call that does not end whole is booked and raises."""
-        for event in live.held:
-            yield event.chunk, relay.feed(event)
-        live.held = []
+    async def _events(self, live: LiveCall, relay: Relay) -> AsyncGenerator[Sequence[Event]]:
+        """Yield a call's events for ``relay`` to be fed with, held ones first.
+
+        A call that does not end whole is booked and raises.
+        """
+        held, live.held = live.held, []
+        if held:
+            yield held
         failure: Failure | None = None
         try:
-            async with aclosing(self._watched(live, relay)) as events:
-                async for event in events:
-                    yield event.chunk, relay.feed(event)
+            async with aclosing(self._watched(live, relay)) as batches:
+                async for batch in batches:
+                    yield batch
         except AttemptFailed as exc:
             failure = exc.failure
         finally:
+            await live.events.aclose()  # left to the garbage collector, it would cost a task of its own
             await live.aclose()
         if relay.complete:
             return  # everything was said; how the connection ended is nobody's concern
@@ -127,7 +139,7 @@ class ClientStream:
         self._fail(live, relay, failure)
         raise AttemptFailed(failure)
 
-    async def _watched(self, live: LiveCall, relay: Relay) -> AsyncGenerator[Event]:
+    async def _watched(self, live: LiveCall, relay: Relay) -> AsyncGenerator[Sequence[Event]]:
         """Yield a call's remaining events; silence, too many comments and the time limit raise AttemptFailed."""
         policy = self._ctx.policy
         idle_s, total_s = stream_limits(live.deployment, live.provider, policy)
@@ -142,13 +154,14 @@ class ClientStream:
                         shortened = True
                     if comments <= policy.upstream.idle_comments:
                         watch.waiting()
-                    event: Event | None = await anext(live.events, None)
-                    if event is None:
+                    batch: Sequence[Event] | None = await anext(live.events, None)
+                    if batch is None:
                         return
-                    comments = comments + 1 if event.comment else 0
-                    if not event.comment:
+                    said = [event for event in batch if not event.comment]
+                    comments = 0 if said else comments + len(batch)
+                    if said:
                         watch.got()
-                        yield event
+                        yield said
             except asyncio.CancelledError:
                 if not watch.expired:
                     raise
@@ -172,10 +185,12 @@ class ClientStream:
             self.live, self.relay = live, self._new_relay(live)
             splice = Splice(text, first, prefilled="messages" in overrides(live.deployment.id))
             try:
-                async with aclosing(self._events(live, self.relay)) as events:
-                    async for chunk, _payload in events:
-                        for payload in splice.take(chunk):
-                            yield payload
+                async with aclosing(self._events(live, self.relay)) as batches:
+                    async for batch in batches:
+                        for event in batch:
+                            self.relay.feed(event)
+                            for payload in splice.take(event.chunk):
+                                yield payload
                 splice.require_end()
             except AttemptFailed as exc:
                 text, failure = splice.text, exc.failure

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Iterator, Mapping
 from itertools import chain
 from typing import Final, Protocol
 
@@ -114,25 +114,31 @@ class OpenStream:
         self._first = first
         self._done = False
 
-    def __aiter__(self) -> AsyncIterator[Event]:
+    async def __aiter__(self) -> AsyncIterator[Event]:
         """Yield events until the upstream ends; raises ``AttemptFailed`` when it breaks."""
-        return self._events()
+        async for batch in self.batches():
+            for event in batch:
+                yield event
 
-    async def _events(self) -> AsyncIterator[Event]:
+    async def batches(self) -> AsyncGenerator[list[Event]]:
+        """Yield the same, as they came: what one read brought is one batch, never held for more to come."""
         reader, decoder, content = SseReader(self._limit), self._decoder, self._response.content
         spoke = False
         try:
             data = self._first or await content.readany()
             while data:
-                for event in decoder.events(reader.feed(data)):
-                    self._done = self._done or event.done
-                    spoke = spoke or not event.comment
-                    yield event
+                batch: list[Event] = []
+                try:
+                    batch.extend(decoder.events(reader.feed(data)))
+                finally:  # what came before a broken event is told before it is
+                    if batch:
+                        spoke = self._note(batch) or spoke
+                        yield batch
                 data = await content.readany()
-            for event in chain(decoder.events(reader.finish()), decoder.end()):
-                self._done = self._done or event.done
-                spoke = spoke or not event.comment
-                yield event
+            batch = list(chain(decoder.events(reader.finish()), decoder.end()))
+            if batch:
+                spoke = self._note(batch) or spoke
+                yield batch
             self._require(spoke)
         except AttemptFailed:
             abort(self._response)
@@ -145,6 +151,16 @@ class OpenStream:
             if not self._done:
                 abort(self._response)
             raise
+
+    def _note(self, batch: list[Event]) -> bool:
+        """Remember the end mark; return whether the batch says anything."""
+        spoke = False
+        for event in batch:
+            if event.done:
+                self._done = True
+            if not event.comment:
+                spoke = True
+        return spoke
 
     def _require(self, spoke: bool) -> None:  # noqa: FBT001 - one question, one answer
         if not spoke:

@@ -15,6 +15,8 @@ Item = tuple[bytes, bytes | None]
 
 _ALIVE: Final[Item] = (b"", None)
 _BOM: Final = b"\xef\xbb\xbf"
+_BLANK: Final = (b"", b"\n")
+"""What a run of blank lines leaves between two ends of events."""
 
 
 class EventTooLarge(Exception):
@@ -38,7 +40,7 @@ class SseReader:
         if b"\r" in data or self._carriage:
             data = self._line_feeds(data)
         if not self._buffer and self._started and data.endswith(b"\n\n") and len(data) <= self._limit:
-            return [_parse(block) for block in data[:-2].split(b"\n\n") if block]
+            return [_parse(block) for block in data[:-2].split(b"\n\n") if block not in _BLANK]
         buffer = self._buffer
         buffer += data
         if not self._started and not self._begin():
@@ -55,7 +57,7 @@ class SseReader:
         blocks = whole.split(b"\n\n")
         if len(buffer) > self._limit or (len(whole) > self._limit and max(map(len, blocks)) > self._limit):
             raise EventTooLarge
-        return [_parse(block) for block in blocks if block]
+        return [_parse(block) for block in blocks if block not in _BLANK]
 
     def finish(self) -> list[Item]:
         """Return what is left when the stream has ended cleanly."""

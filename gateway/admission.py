@@ -55,32 +55,46 @@ class Admission:
         policy = self._policy()
         if self.draining:
             raise self._full(_DRAINING, "draining")
-        most = policy.max_in_flight_per_key
-        if most is not None and self._per_key.get(key_id, 0) >= most:
+        most, held = policy.max_in_flight_per_key, self._per_key.get(key_id, 0)
+        if most is not None and held >= most:
             raise self._full(_KEY_FULL, "overloaded")
         if self.lag_s > policy.max_loop_lag_s and self.in_flight > _BUSY_SHARE * policy.max_in_flight:
             raise self._full(_FULL, "overloaded")
-        if self.in_flight >= policy.max_in_flight:
+        self._per_key[key_id] = held + 1  # while it waits, too: a key must not fill the queue beyond its own limit
+        if self.in_flight < policy.max_in_flight and not self._queue:
+            self.in_flight += 1
+            self._idle.clear()
+            return
+        try:
             await self._wait(policy)
-        self.in_flight += 1
-        self._idle.clear()
-        if most is not None:
-            self._per_key[key_id] = self._per_key.get(key_id, 0) + 1
+        except BaseException:
+            self._forget(key_id)
+            raise
 
     def leave(self, key_id: str) -> None:
-        """Give the place back and let the next in the queue in."""
+        """Give the place back; the first in the queue gets it."""
+        self._forget(key_id)
+        self._pass_on()
+
+    def _forget(self, key_id: str) -> None:
+        left = self._per_key.get(key_id, 0) - 1
+        if left > 0:
+            self._per_key[key_id] = left
+        else:
+            self._per_key.pop(key_id, None)
+
+    def _pass_on(self) -> None:
+        """Hand a place to the first in the queue: it never counts as free meanwhile, so nobody can slip in between.
+
+        After a reload with a higher limit, more than one place is there to be had.
+        """
         self.in_flight -= 1
-        held = self._per_key.get(key_id)
-        if held is not None:
-            if held > 1:
-                self._per_key[key_id] = held - 1
-            else:
-                del self._per_key[key_id]
-        while self._queue:
+        most = self._policy().max_in_flight
+        while self._queue and self.in_flight < most:
             waiting = self._queue.popleft()
             if not waiting.done():
+                self.in_flight += 1
                 waiting.set_result(None)
-                break
         if not self.in_flight:
             self._idle.set()
 
@@ -96,9 +110,17 @@ class Admission:
         waiting: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._queue.append(waiting)
         try:
-            await asyncio.wait_for(waiting, policy.queue_wait_s)
-        except TimeoutError as exc:
-            raise self._full(_FULL, "overloaded") from exc
+            async with asyncio.timeout(policy.queue_wait_s):
+                await waiting
+        except BaseException as exc:
+            if waiting.done() and not waiting.cancelled():
+                self._pass_on()  # the place came in the very moment this one gave up: it is the next one's
+            else:
+                with contextlib.suppress(ValueError):  # taken out already when a place came by after it gave up
+                    self._queue.remove(waiting)
+            if isinstance(exc, TimeoutError):
+                raise self._full(_FULL, "overloaded") from exc
+            raise
 
     def _full(self, message: str, code: str) -> ApiError:
         self.shed += 1

@@ -36,6 +36,8 @@ __all__ = [
 ]
 
 CONCURRENT: Final = 4
+TOO_DEAR: Final = "max_cost_too_low"
+"""The gateway's code for a call whose worst case exceeds its limit."""
 JUDGE_CHARS: Final = 6000
 """Characters of each answer and of the question that a judge is shown."""
 HELD_SCORE: Final = 0.8
@@ -206,6 +208,9 @@ async def run(work: Run, tasks: Sequence[Task]) -> None:
         gate = asyncio.Semaphore(CONCURRENT)
         share = (work.budget_usd - spent) / max(1, len(missing))
         fresh = await asyncio.gather(*(_bounded(gate, _ask(work, task, name, share)) for name in missing))
+        if any(answered.error == TOO_DEAR for answered in fresh):
+            work.stopped = f"what is left of {work.budget_usd} USD cannot pay for prompt {number + 1} of {len(tasks)}"
+            return
         if fresh:
             await _score(work, task, fresh)
             for answered in fresh:
@@ -228,7 +233,7 @@ async def _ask(work: Run, task: Task, deployment: str, limit_usd: float) -> Answ
         answered.cost_usd = float(response.headers.get("x-router-cost-usd") or 0.0)
         answered.latency_s = time.perf_counter() - began
         if response.status_code != 200:
-            answered.error = f"status {response.status_code}"
+            answered.error = _reason(response)
             return answered
         choice = response.json()["choices"][0]
         usage = response.json().get("usage") or {}
@@ -249,6 +254,14 @@ async def _ask(work: Run, task: Task, deployment: str, limit_usd: float) -> Answ
     else:
         answered.score, answered.source = HELD_SCORE, "form"
     return answered
+
+
+def _reason(response: httpx.Response) -> str:
+    """Return the gateway's error code, else the status; never the message, which may quote the prompt."""
+    try:
+        return str(response.json()["error"]["code"] or f"status {response.status_code}")
+    except (ValueError, KeyError, TypeError):
+        return f"status {response.status_code}"
 
 
 async def _score(work: Run, task: Task, fresh: Sequence[Answered]) -> None:

@@ -1,7 +1,7 @@
 """Reproduce the figures of docs/learning.md: ``python -m bench.routing.run --data DIR [--part NAME …]``.
 
-DIR holds recorded outcomes as JSON lines (gzipped): ``evalmix_12model*``, ``mmlupro_14model*``, ``paretobandit_4model*`` and
-``routellm_2model*``. Each part's result is written as text beside this file.
+DIR holds recorded outcomes as JSON lines (gzipped): ``evalmix_12model*``, ``mmlupro_14model*``, ``paretobandit_4model*``
+and ``routellm_2model*``. Each part's result is written as text beside this file.
 """
 
 from __future__ import annotations

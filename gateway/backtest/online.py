@@ -16,6 +16,7 @@ import numpy as np
 
 from gateway.backtest.corpus import Corpus
 from gateway.backtest.predictor import Predictor, fit
+from gateway.backtest.worlds import VARIANTS, Variant, World, account, best_cost, newcomer_of
 from router_core import decay, pacing
 from router_core.decision import TERM_MAXIMA
 from router_core.deployment import QualityPrior
@@ -28,72 +29,7 @@ HALF_LIFE: Final = 1500.0
 """Prompts after which an outcome counts half: 720 hours, the default half-life, at 50 judged answers a day."""
 PRIOR_WEIGHT: Final = 300.0
 COLD_WEIGHT: Final = 10.0
-KEEP: Final = 5
-EXPLORE: Final = 0.01
 SCALE_USD: Final = 1.0
-CHANGE_AT: Final = 1000
-CHANGE_FOR: Final = 2000
-ARRIVES_AT: Final = 2000
-
-
-@dataclass(frozen=True, slots=True)
-class Variant:
-    """One way the world can be unkind. ``delay`` in prompts; ``told`` and ``flipped`` are shares of the feedback."""
-
-    warm: int = 300
-    keep: int | None = KEEP
-    explore: float = EXPLORE
-    delay: int = 0
-    told: float = 1.0
-    flipped: float = 0.0
-    degraded: bool = False
-    price_cut: bool = False
-    arrival: str = ""
-    ceiling: float | None = None
-
-
-VARIANTS: Final[Mapping[str, Variant]] = {
-    "warm start, pruned": Variant(),
-    "warm start, whole pool": Variant(keep=None),
-    "cold start": Variant(warm=0, keep=None),
-    "feedback after 200": Variant(delay=200),
-    "feedback on 10 %": Variant(told=0.1),
-    "10 % of votes flipped": Variant(flipped=0.1),
-    "main model degraded": Variant(degraded=True),
-    "price cut to a tenth": Variant(price_cut=True),
-    "new: good and cheap": Variant(arrival="good_cheap"),
-    "new: good and dear": Variant(arrival="good_dear"),
-    "new: bad": Variant(arrival="bad"),
-    "budget 0.5x": Variant(ceiling=0.5),
-    "budget 0.2x": Variant(ceiling=0.2),
-    "budget 0.1x": Variant(ceiling=0.1),
-}
-
-
-@dataclass(slots=True)
-class World:
-    """What a variant makes of the recordings: tables that change with time."""
-
-    corpus: Corpus
-    variant: Variant
-    target: int
-    newcomer: int
-
-    def row(self, prompt: int, step: int) -> tuple[Wide, Wide]:
-        """Return (scores, price factors) of all models for a prompt that comes at ``step``."""
-        scores, prices = self.corpus.scores[prompt], np.ones(len(self.corpus.models))
-        inside = CHANGE_AT <= step < CHANGE_AT + CHANGE_FOR
-        if self.variant.degraded and inside:
-            scores = scores.copy()
-            scores[self.target] *= 0.5
-        if self.variant.price_cut and inside:
-            prices[self.newcomer] = 0.1
-        return scores, prices
-
-    def present(self, step: int) -> list[int]:
-        """Return the models that exist at ``step``."""
-        late = self.newcomer if self.variant.arrival and step < ARRIVES_AT else -1
-        return [j for j in range(len(self.corpus.models)) if j != late]
 
 
 @dataclass(slots=True)
@@ -225,31 +161,16 @@ def _run(corpus: Corpus, variant: Variant, per_usd: float, seed: int) -> dict[st
     warm = corpus.take(warm_rows) if variant.warm else None
     utility = corpus.scores - per_usd * corpus.costs
     ranking = np.argsort(-(utility[warm_rows] if warm else utility).mean(axis=0))
-    world = World(corpus, variant, int(ranking[0]), _newcomer(corpus, variant, ranking))
+    world = World(corpus, variant, int(ranking[0]), newcomer_of(corpus, variant, ranking))
     kept = set(ranking[: variant.keep].tolist()) if variant.keep else set(range(len(corpus.models)))
     if variant.arrival or variant.price_cut:
         kept.add(world.newcomer)
     mind = learner(corpus, warm)
     pace = None
     if variant.ceiling is not None:
-        each = variant.ceiling * _best_cost(corpus)
+        each = variant.ceiling * best_cost(corpus)
         pace = pacing.Pace.of(each * 100.0, 100.0)
     return _serve(world, mind, rest, kept, per_usd, rng, pace)
-
-
-def _best_cost(corpus: Corpus) -> float:
-    """Return the mean cost of the best model: what ceilings are multiples of."""
-    return float(corpus.costs.mean(axis=0)[int(corpus.scores.mean(axis=0).argmax())])
-
-
-def _newcomer(corpus: Corpus, variant: Variant, ranking: Any) -> int:
-    """Return the model that arrives late or whose price moves."""
-    quality, cost = corpus.scores.mean(axis=0), corpus.costs.mean(axis=0)
-    if variant.arrival == "bad":
-        return int(quality.argmin())
-    if variant.arrival == "good_cheap":
-        return int(ranking[0])
-    return int(np.where(quality >= np.sort(quality)[-min(3, len(quality))], cost, -1.0).argmax())
 
 
 def _serve(
@@ -285,7 +206,7 @@ def _serve(
         if rng.random() < variant.told:
             value = 1.0 - scores[pick] if rng.random() < variant.flipped else scores[pick]
             pending.append((step + 1 + variant.delay, _reward(corpus, prompt, pick, float(value))))
-    return _account(world, earned, spent, chosen, per_usd)
+    return account(world, earned, spent, chosen, per_usd)
 
 
 def _reward(corpus: Corpus, prompt: int, model: int, value: float) -> Reward:
@@ -298,30 +219,3 @@ def _reward(corpus: Corpus, prompt: int, model: int, value: float) -> Reward:
         secondary=TaskType(rows[-1]),
         features=corpus.features[prompt],
     )
-
-
-def _account(world: World, earned: Wide, spent: Wide, chosen: Any, per_usd: float) -> dict[str, Any]:
-    def share(model: int, begin: int, end: int | None = None) -> float:
-        part = chosen[begin:end]
-        return float((part == model).mean()) if len(part) else 0.0
-
-    notes: dict[str, float] = {}
-    variant = world.variant
-    if variant.degraded:
-        end = CHANGE_AT + CHANGE_FOR
-        notes["share before"] = share(world.target, 0, CHANGE_AT)
-        notes["share late in it"] = share(world.target, max(0, end - 500), end)
-        notes["share after"] = share(world.target, end + 500)
-    if variant.arrival:
-        notes["share of the new"] = share(world.newcomer, ARRIVES_AT + 500)
-    if variant.price_cut:
-        notes["share in it"] = share(world.newcomer, CHANGE_AT, CHANGE_AT + CHANGE_FOR)
-        notes["share before"] = share(world.newcomer, 0, CHANGE_AT)
-    if variant.ceiling is not None:
-        notes["spent of the ceiling"] = float(spent.mean() / (variant.ceiling * _best_cost(world.corpus)))
-    return {
-        "utility": float((earned - per_usd * spent).mean()),
-        "quality": float(earned.mean()),
-        "cost_usd": float(spent.mean()),
-        "notes": notes,
-    }

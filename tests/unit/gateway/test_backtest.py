@@ -9,8 +9,9 @@ import pytest
 
 from gateway.backtest import CorpusError, backtest, build, evaluate, fold_of, read_rows
 from gateway.backtest.offpolicy import Logged, effective, estimate
-from gateway.backtest.online import Variant, replay_online
+from gateway.backtest.online import replay_online
 from gateway.backtest.predictor import fit
+from gateway.backtest.worlds import Variant
 from gateway.cli import backtest as command
 from router_core.outcome import Reward
 from router_core.quality import QualityState, length_factor, residuals
@@ -206,7 +207,7 @@ def test_online_learning_beats_chance_and_only_hears_what_it_chose(monkeypatch):
 )
 def test_a_world_that_changes_is_replayed_and_accounted_for(variant, note, monkeypatch):
     for name, value in (("CHANGE_AT", 60), ("CHANGE_FOR", 60), ("ARRIVES_AT", 60)):
-        monkeypatch.setattr(f"gateway.backtest.online.{name}", value)
+        monkeypatch.setattr(f"gateway.backtest.worlds.{name}", value)
     corpus = build(rows(1100))
     half = corpus.take(np.arange(1100) < 550), corpus.take(np.arange(1100) >= 550)
     found = replay_online(half, shuffles=1, warm=60, per_usd=20.0, variants={"it": variant})

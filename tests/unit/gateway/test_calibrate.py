@@ -96,6 +96,17 @@ async def test_the_budget_ends_the_run_and_bounds_every_call(tmp_path):
     assert max(providers.limits) <= 0.1
 
 
+async def test_a_prompt_that_the_rest_of_the_budget_cannot_pay_ends_the_run_unbooked(tmp_path):
+    def refuse(request):
+        return httpx.Response(400, json={"error": {"code": "max_cost_too_low"}})
+
+    job = work(Providers(), tmp_path / "log.jsonl")
+    job.client = httpx.AsyncClient(transport=httpx.MockTransport(refuse), base_url="http://gateway")
+    await run(job, sums(3))
+    assert "cannot pay for prompt 1 of 3" in job.stopped
+    assert job.log.answers == {}
+
+
 async def test_a_stopped_run_goes_on_where_it_was_and_asks_the_silent_again(tmp_path):
     path = tmp_path / "log.jsonl"
     await run(work(Providers(down=SMALL), path), sums(3))

@@ -151,11 +151,14 @@ class Server(uvicorn.Server):
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """Begin to drain; a second signal ends at once."""
+        del sig, frame
         if not self._services.admission.draining:
             self._services.admission.draining = True
             drain_s = self._services.config.current.policy.admission.drain_s
             self._expel = asyncio.get_running_loop().call_later(drain_s, self._end_streams)
-        super().handle_exit(sig, frame)
+        # Not uvicorn's own: it raises the signal again when it is done, which would end us before anything is flushed.
+        self.force_exit = self.should_exit
+        self.should_exit = True
 
     def _end_streams(self) -> None:
         """End what is still open with an error event."""

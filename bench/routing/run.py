@@ -1,6 +1,6 @@
-"""Reproduce the figures of docs/learning.md: ``python -m bench.routing.run --data DIR [--part NAME …]``.
+"""Reproduce the figures of docs/learning.md: ``python -m bench.routing.run --data DIR``.
 
-DIR holds recorded outcomes as JSON lines (gzipped): ``evalmix_12model*``, ``mmlupro_14model*``, ``paretobandit_4model*``
+DIR holds recorded outcomes as JSON lines: ``evalmix_12model*``, ``mmlupro_14model*``, ``paretobandit_4model*``
 and ``routellm_2model*``. Each part's result is written as text beside this file.
 """
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -188,6 +188,13 @@ def post(body: bytes, *headers: bytes, length: int | None = None, path: bytes = 
         *headers,
     ]
     return b"\r\n".join((*head, b"", body))
+
+
+async def until(true: Callable[[], Any], within_s: float = 5.0) -> None:
+    """Wait for what nobody tells. Raises ``TimeoutError``."""
+    async with asyncio.timeout(within_s):
+        while not true():  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
 
 
 def bearer(token: str) -> dict[str, str]:

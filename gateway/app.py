@@ -28,10 +28,23 @@ from gateway.demo.fleet import DemoProvider, start_fleet, stop_fleet
 from gateway.demo.registry import demo_config
 from gateway.disconnect import Message, Receive
 from gateway.embedding import load_embedder
+from gateway.experiments import Experiments
 from gateway.feedback import FeedbackDesk
 from gateway.forward.catalog import facts
 from gateway.forward.forwarder import HttpForwarder, needs_litellm
-from gateway.http import admin, dashboard, feedback, health, keys_admin, metrics, models, not_yet, route, stats
+from gateway.http import (
+    admin,
+    dashboard,
+    experiments,
+    feedback,
+    health,
+    keys_admin,
+    metrics,
+    models,
+    not_yet,
+    route,
+    stats,
+)
 from gateway.http.chat import ChatEndpoint, Scope, Send
 from gateway.http.errors import ApiError
 from gateway.http.headers import request_id
@@ -56,7 +69,7 @@ from router_core.ports import StateStore
 
 _log = logging.getLogger("gateway")
 CHAT: Final = "/v1/chat/completions"
-_ROUTERS: Final = (models, route, feedback, stats, metrics, dashboard, health, admin, keys_admin, not_yet)
+_ROUTERS: Final = (models, route, feedback, stats, metrics, dashboard, health, admin, keys_admin, experiments, not_yet)
 
 
 def load_config(settings: Settings, overlay: Mapping[str, Any] | None = None) -> LoadedConfig:
@@ -124,6 +137,8 @@ def build(
     services.watcher = ConfigWatcher(config)
     services.upkeep = Upkeep(store, lambda: config.current.policy.capture)
     services.feedback = FeedbackDesk(services)
+    services.experiments = Experiments(store, steady)
+    services.after.append(services.experiments.finished)
     return services
 
 
@@ -152,6 +167,7 @@ async def start(services: Services) -> None:
         await services.keys.reload(services.store)
     services.tasks = [
         asyncio.create_task(services.keys.follow(services.store), name="keys"),
+        asyncio.create_task(services.experiments.follow(), name="experiments"),
         asyncio.create_task(services.watcher.run(), name="config-watch"),
     ]
     services.sharing = sharing

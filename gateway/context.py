@@ -12,6 +12,7 @@ from gateway.rate_limits import Pass
 from router_core.decision import Attempt, Decision, Facts
 from router_core.deployment import Deployment
 from router_core.eligibility import LEAST_OUTPUT_TOKENS, attempt_for
+from router_core.experiment import Assignment
 from router_core.outcome import AttemptOutcome
 from router_core.policy import Policy
 from router_core.registry import Registry
@@ -28,7 +29,8 @@ class RequestContext:
     the headers are made, is the gateway's own (``overhead_s``). ``dropped`` and ``adjusted`` name parameters for the
     headers.
     ``reserved_usd`` is what ``reservation`` covers in the caller's budgets;
-    ``passes`` are leave under rate limits, the caller's first.
+    ``passes`` are leave under rate limits, the caller's first. ``experiment`` is the arm this request is in;
+    ``shadowed``: once answered, it will be compared in the background.
     """
 
     request_id: str
@@ -57,6 +59,8 @@ class RequestContext:
     judge: str | None = None
     verdict: Mapping[str, object] | None = None
     error_code: str | None = None
+    experiment: Assignment | None = None
+    shadowed: bool = False
     reservation: Reservation = FREE
     reserved_usd: float = 0.0
     passes: list[Pass] = field(default_factory=list)

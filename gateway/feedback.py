@@ -40,6 +40,7 @@ class Served(NamedTuple):
     key_id: str
     features: Any = None
     expected: float | None = None
+    arm: tuple[str, str] | None = None
 
 
 class FeedbackDesk:
@@ -87,6 +88,8 @@ class FeedbackDesk:
         if reward is not None:
             services.learner.reward(reward, config.policy)
             services.observer.reward(reward, served.expected)
+            if services.experiments is not None:
+                services.experiments.rewarded(served.arm, reward.value)
         expires = feedback.at + config.policy.capture.decision_days * _DAY_S
         row = {name: getattr(feedback, name) for name in _FIELDS}
         services.recorder.document("feedback", f"{feedback.decision_id}|{feedback.source}", orjson.dumps(row), expires)
@@ -148,10 +151,15 @@ def _of_memory(finished: Finished) -> Served:
     outcome = finished.outcome
     facts = finished.ctx.facts(outcome.served_by) if outcome.served_by is not None else None
     expected = None if facts is None else facts.quality
-    return Served(outcome.served_by, outcome.task, outcome.secondary, outcome.key_id, outcome.features, expected)
+    assigned = finished.ctx.experiment
+    arm = None if assigned is None else (assigned.experiment, assigned.arm.name)
+    return Served(outcome.served_by, outcome.task, outcome.secondary, outcome.key_id, outcome.features, expected, arm)
 
 
 def _of_record(record: Mapping[str, Any]) -> Served:
     task = record["task"]
     secondary = TaskType(task["secondary"]) if task.get("secondary") else None
-    return Served(record["outcome"]["served_by"], TaskType(task["task"]), secondary, record["key_id"])
+    experiment = record.get("experiment")
+    arm = None if experiment is None else (experiment["id"], experiment["arm"])
+    served_by = record["outcome"]["served_by"]
+    return Served(served_by, TaskType(task["task"]), secondary, record["key_id"], arm=arm)

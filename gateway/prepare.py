@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from gateway.context import RequestContext
+from gateway.enrol import enrol
 from gateway.http.errors import ApiError, invalid
 from gateway.http.wire import ChatRequest
 from gateway.keys import Principal
@@ -35,8 +36,14 @@ def prepare(
     _check_names(hints, registry)
     if principal.allowed_tasks is not None and str(routing.profile.task) not in principal.allowed_tasks:
         raise ApiError(403, f"this key may not be used for {routing.profile.task}", "task_not_allowed")
+    asked, assigned = routing, None
+    if services.experiments is not None and services.experiments.any_running:
+        routing, assigned = enrol(services.experiments, chat, asked, registry, principal, at)
     try:
         decision = decide(routing, services.learner.snapshot, registry, policy, at, services.rng)
+        if assigned is not None and decision.chosen is None:  # nobody's request fails because of an experiment
+            routing = asked
+            decision = decide(routing, services.learner.snapshot, registry, policy, at, services.rng)
     except UnknownModel as exc:
         raise ApiError(404, exc.message, "model_not_found", "model", should_retry=False) from exc
     except RequestError as exc:
@@ -59,6 +66,7 @@ def prepare(
         own_deadline=own and limit_s < policy.timeouts.total_s,
         recovery=_recovery(hints, registry, chat, policy),
         tags=tuple(dict.fromkeys((*principal.tags, *hints.tags))),
+        experiment=assigned,
     )
 
 

@@ -91,6 +91,7 @@ class Recorder:
             **to_record(ctx.routing, ctx.decision, self._fragment),
             "judged_by": ctx.judge,
             "verdict": ctx.verdict,
+            "experiment": experiment_record(ctx),
             "outcome": outcome_record(outcome),
         }
 
@@ -112,6 +113,13 @@ class Recorder:
             held = (known, orjson.Fragment(orjson.dumps(known)))
             self._known[id(known)] = held
         return held[1]
+
+
+def experiment_record(ctx: RequestContext) -> dict[str, str] | None:
+    """Return which arm of which experiment a request is in, and which model it had asked for."""
+    if ctx.experiment is None:
+        return None
+    return {"id": ctx.experiment.experiment, "arm": ctx.experiment.arm.name, "model": ctx.chat.model}
 
 
 def outcome_record(outcome: RequestOutcome) -> dict[str, Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator
 from dataclasses import dataclass, field
+from urllib.parse import quote
 
 from gateway.context import RequestContext
 from router_core.outcome import AttemptOutcome
@@ -42,6 +43,9 @@ def routing_headers(ctx: RequestContext, now: float) -> dict[str, str]:
         headers["x-router-adjusted-params"] = ",".join(ctx.adjusted)
     if ctx.judge is not None:
         headers["x-router-judge"] = ctx.judge
+    if ctx.experiment is not None:
+        headers["x-router-experiment"] = ctx.experiment.experiment
+        headers["x-router-arm"] = quote(ctx.experiment.arm.name, safe=" ()+,:;=@/.-_")
     return headers
 
 

@@ -14,6 +14,7 @@ from typing import Any, Final
 
 import orjson
 
+from gateway.experiments import TOPIC as EXPERIMENTS
 from gateway.services import Services
 from gateway.store_errors import StoreError
 from router_core.breaker import Circuit, State
@@ -21,6 +22,7 @@ from router_core.ports import Batch, Pull
 
 _log = logging.getLogger("gateway.sharing")
 OBSERVED: Final = "seen|"
+COMPARED: Final = "exp|"
 CIRCUIT: Final = "circuit"
 _SETTING: Final = "setting"
 _SIGNING: Final = "decision-key"
@@ -41,6 +43,9 @@ class Sharing:
         sums, maxima = services.learner.collect(services.config.current.policy)
         for name, fields in services.observer.collect().items():
             sums[OBSERVED + name] = fields
+        if services.experiments is not None:
+            for name, fields in services.experiments.collect().items():
+                sums[COMPARED + name] = fields
         documents, rows = services.recorder.collect()
         if not (sums or maxima or documents or rows):
             return None
@@ -51,15 +56,20 @@ class Sharing:
         services = self._services
         learned: dict[str, Mapping[str, float]] = {}
         observed: dict[str, Mapping[str, float]] = {}
+        compared: dict[str, Mapping[str, float]] = {}
         for name, fields in pull.sums.items():
             if name.startswith(OBSERVED):
                 observed[name[len(OBSERVED) :]] = fields
+            elif name.startswith(COMPARED):
+                compared[name[len(COMPARED) :]] = fields
             else:
                 learned[name] = fields
         if learned:
             services.learner.apply(learned, pull.maxima, services.config.current.policy)
         if observed:
             services.observer.apply(observed)
+        if compared and services.experiments is not None:
+            services.experiments.apply(compared)
 
     def start(self) -> None:
         """Begin to publish and to listen; needs the running loop and an open store."""
@@ -97,6 +107,8 @@ class Sharing:
                     self._services.learner.join(deployment, circuit)
             elif topic.startswith("key"):
                 self._services.keys.poke()
+            elif topic == EXPERIMENTS and self._services.experiments is not None:
+                self._services.experiments.poke()
 
 
 def encode(deployment: str, circuit: Circuit, now: float) -> bytes:

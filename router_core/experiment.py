@@ -1,28 +1,22 @@
 """A/B tests: who gets which arm, and what may be concluded while looking after every sample.
 
 Assignment is sticky: the same unit (session, user or key) always gets the same arm. The analysis is anytime-valid: its
-intervals hold at all sample sizes at once, so that looking every minute does not create winners. It needs only sums
-(count, sum, sum of squares) per arm, which merge between workers.
-
-Interval: the asymptotic confidence sequence of Waudby-Smith, Arbour, Sinha, Kennedy, Ramdas, "Time-uniform central
-limit theory and asymptotic confidence sequences" (2021), equation (7), applied to the difference of two means.
+intervals (``sequential``) hold at all sample sizes at once, so that looking every minute does not create winners.
 """
 
 from __future__ import annotations
 
 import hashlib
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
-from typing import Final
+from typing import Final, NamedTuple
 
 from router_core.errors import ConfigError
+from router_core.sequential import ALPHA, Comparison, Moments, compare
 
-ALPHA: Final = 0.05
-_TUNED_FOR: Final = 500.0
-"""The interval is tightest around this many samples; it is valid at any number."""
-_LEAST_VARIANCE: Final = 1e-4
+NAME_CHARS: Final = 64
+"""Longest name of an experiment, an arm, a tag."""
 
 
 class ExperimentState(StrEnum):
@@ -32,6 +26,23 @@ class ExperimentState(StrEnum):
     RUNNING = "running"
     STOPPED = "stopped"
     CONCLUDED = "concluded"
+
+
+class Metric(StrEnum):
+    """What decides an experiment, fixed when it is made: switching later would be a second chance to find a winner.
+
+    Of reward and success more is better, of cost and latency less.
+    """
+
+    REWARD = "reward"
+    SUCCESS = "success"
+    COST = "cost"
+    LATENCY = "latency"
+
+    @property
+    def unit(self) -> bool:
+        """Whether its values lie within 0 and 1."""
+        return self in {Metric.REWARD, Metric.SUCCESS}
 
 
 MOVES: Final[Mapping[ExperimentState, frozenset[ExperimentState]]] = {
@@ -57,6 +68,9 @@ class Arm:
         if (self.deployment is None) == (self.policy is None):
             msg = f"arm {self.name!r} must name a deployment or a policy, and not both"
             raise ConfigError(msg)
+        if not 0 < len(self.name) <= NAME_CHARS:
+            msg = f"an arm's name must have 1 to {NAME_CHARS} characters"
+            raise ConfigError(msg)
         if not 0.0 < self.share < float("inf"):
             msg = f"share of arm {self.name!r} must be positive, not {self.share!r}"
             raise ConfigError(msg)
@@ -73,16 +87,38 @@ class Guardrails:
     latency_factor: float | None = None
     cost_factor: float | None = None
 
+    def __post_init__(self) -> None:
+        """Refuse limits that could never or always trip."""
+        if self.success_drop is not None and not 0.0 <= self.success_drop < 1.0:
+            msg = f"success_drop must be within 0 and 1, not {self.success_drop!r}"
+            raise ConfigError(msg)
+        for name in ("latency_factor", "cost_factor"):
+            value = getattr(self, name)
+            if value is not None and not 1.0 <= value < float("inf"):
+                msg = f"{name} must be at least 1, not {value!r}"
+                raise ConfigError(msg)
+
+    @property
+    def watched(self) -> int:
+        """How many limits are watched."""
+        return sum(limit is not None for limit in (self.success_drop, self.latency_factor, self.cost_factor))
+
 
 @dataclass(frozen=True, slots=True)
 class Experiment:
-    """An A/B test on a task or a tag (None: everything). ``ends_at`` is wall-clock seconds (None: open)."""
+    """An A/B test on a task or a tag (None: everything). ``ends_at`` is wall-clock seconds (None: open).
+
+    Requests for ``route`` take part; None: those for an alias such as ``auto``. ``metric`` decides.
+    """
 
     id: str
     name: str
     arms: tuple[Arm, ...]
     task: str | None = None
     tag: str | None = None
+    route: str | None = None
+    metric: Metric = Metric.REWARD
+    hypothesis: str = ""
     state: ExperimentState = ExperimentState.DRAFT
     min_samples: int = 50
     ends_at: float | None = None
@@ -97,6 +133,9 @@ class Experiment:
             raise ConfigError(msg)
         if len({arm.name for arm in self.arms}) != len(self.arms):
             msg = "arms must have different names"
+            raise ConfigError(msg)
+        if not 0 < len(self.name) <= NAME_CHARS:
+            msg = f"name must have 1 to {NAME_CHARS} characters"
             raise ConfigError(msg)
         if self.min_samples < 20:
             msg = f"min_samples must be at least 20, not {self.min_samples!r}"
@@ -116,6 +155,13 @@ class Experiment:
         return (self.task is None or self.task == task) and (self.tag is None or self.tag in tags)
 
 
+class Assignment(NamedTuple):
+    """Which arm of which experiment (its id) a request is in."""
+
+    experiment: str
+    arm: Arm
+
+
 def assign(experiment: Experiment, unit: str) -> Arm:
     """Return the arm of a unit: always the same one, in proportion to the shares over many units."""
     digest = hashlib.sha256(f"{experiment.id}|{unit}".encode()).digest()
@@ -128,68 +174,6 @@ def assign(experiment: Experiment, unit: str) -> Arm:
 
 
 @dataclass(frozen=True, slots=True)
-class Moments:
-    """Count, sum and sum of squares of one metric in one arm; adding is merging."""
-
-    n: float = 0.0
-    total: float = 0.0
-    squares: float = 0.0
-
-    def plus(self, value: float) -> Moments:
-        """Return the moments with one value added."""
-        return Moments(self.n + 1.0, self.total + value, self.squares + value * value)
-
-    def merged(self, other: Moments) -> Moments:
-        """Return the moments of both samples together."""
-        return Moments(self.n + other.n, self.total + other.total, self.squares + other.squares)
-
-    @property
-    def mean(self) -> float:
-        """The mean; 0 for no values."""
-        return self.total / self.n if self.n else 0.0
-
-    @property
-    def variance(self) -> float:
-        """The sample variance, never below a small floor: equal values are no proof of certainty."""
-        if self.n < 2.0:
-            return 0.25
-        return max(_LEAST_VARIANCE, (self.squares - self.total * self.total / self.n) / (self.n - 1.0))
-
-
-@dataclass(frozen=True, slots=True)
-class Comparison:
-    """An arm against the control: difference of means and the interval that holds at all times at once."""
-
-    arm: str
-    difference: float
-    low: float
-    high: float
-
-    @property
-    def decided(self) -> bool:
-        """Whether the interval excludes "no difference"."""
-        return self.low > 0.0 or self.high < 0.0
-
-
-def compare(arm: str, treated: Moments, control: Moments, *, alpha: float = ALPHA) -> Comparison:
-    """Return the difference of two arms' means with its anytime-valid interval at level ``alpha``."""
-    difference = treated.mean - control.mean
-    if treated.n < 2.0 or control.n < 2.0:
-        return Comparison(arm, difference, -math.inf, math.inf)
-    n = treated.n + control.n
-    variance = n * (treated.variance / treated.n + control.variance / control.n)
-    rho_squared = _rho_squared(alpha)
-    time = n * variance * rho_squared
-    radius = math.sqrt(2.0 * (time + 1.0) / (n * n * rho_squared) * math.log(math.sqrt(time + 1.0) / alpha))
-    return Comparison(arm, difference, difference - radius, difference + radius)
-
-
-def _rho_squared(alpha: float) -> float:
-    """Return the tuning parameter that is tightest at ``_TUNED_FOR`` samples (appendix B.2 of the source)."""
-    return (-2.0 * math.log(alpha) + math.log(-2.0 * math.log(alpha) + 1.0)) / _TUNED_FOR
-
-
-@dataclass(frozen=True, slots=True)
 class ArmSums:
     """What was measured in one arm: reward in [0, 1], success 0 or 1, cost in USD, latency in seconds."""
 
@@ -198,12 +182,18 @@ class ArmSums:
     cost: Moments = field(default_factory=Moments)
     latency: Moments = field(default_factory=Moments)
 
+    def of(self, metric: Metric) -> Moments:
+        """Return one metric's sums."""
+        found: Moments = getattr(self, metric.value)
+        return found
+
 
 @dataclass(frozen=True, slots=True)
 class Report:
     """What may be said of an experiment now. ``winner`` is an arm's name, None while nothing is decided.
 
-    ``breach`` names the arm and the guardrail it broke. Comparisons are against the control, on reward.
+    ``breach`` says which arm broke which guardrail. Comparisons are against the control, on the experiment's metric.
+    ``enough``: every arm has ``min_samples``; before that no winner is named.
     """
 
     comparisons: tuple[Comparison, ...]
@@ -215,41 +205,37 @@ class Report:
 def analyse(experiment: Experiment, sums: Mapping[str, ArmSums], *, alpha: float = ALPHA) -> Report:
     """Judge an experiment from its sums. The error rate is shared among the treatments, so it holds for all of them.
 
-    Reward decides where there is any, success otherwise.
+    A treatment wins when its interval lies on the better side of "no difference", the control when all treatments lie
+    on the worse side.
     """
     arms = [(arm.name, sums.get(arm.name, ArmSums())) for arm in experiment.arms]
     (control_name, control), *treated = arms
-    level = alpha / len(treated)
-    judged = control.reward.n >= experiment.min_samples
+    metric = experiment.metric
+    base = control.of(metric)
     comparisons = tuple(
-        compare(
-            name,
-            found.reward if judged else found.success,
-            control.reward if judged else control.success,
-            alpha=level,
-        )
-        for name, found in treated
+        compare(name, found.of(metric), base, alpha=alpha / len(treated), unit=metric.unit) for name, found in treated
     )
-    counts = [(found.reward if judged else found.success).n for _, found in arms]
-    enough = min(counts) >= experiment.min_samples
-    breach = _breach(experiment, control, treated)
-    if not enough:
+    breach = _breach(experiment, control, treated, alpha)
+    if min(found.of(metric).n for _, found in arms) < experiment.min_samples:
         return Report(comparisons, None, breach, enough=False)
-    better = [found for found in comparisons if found.low > 0.0]
+    sign = 1.0 if metric.unit else -1.0
+    better = [found for found in comparisons if found.decided and sign * found.difference > 0.0]
     if better:
-        return Report(comparisons, max(better, key=lambda found: found.difference).arm, breach, enough=True)
-    if all(found.high < 0.0 for found in comparisons):
+        return Report(comparisons, max(better, key=lambda found: sign * found.difference).arm, breach, enough=True)
+    if all(found.decided for found in comparisons):
         return Report(comparisons, control_name, breach, enough=True)
     return Report(comparisons, None, breach, enough=True)
 
 
-def _breach(experiment: Experiment, control: ArmSums, treated: Sequence[tuple[str, ArmSums]]) -> str | None:
+def _breach(
+    experiment: Experiment, control: ArmSums, treated: Sequence[tuple[str, ArmSums]], alpha: float
+) -> str | None:
+    """Return the first guardrail that an arm surely broke; the error rate is shared among all that are watched."""
     rails, least = experiment.guardrails, experiment.min_samples
+    level = alpha / max(1, len(treated) * rails.watched)
     for name, found in treated:
-        if min(control.success.n, found.success.n) < least:
-            continue
-        if rails.success_drop is not None:
-            gap = compare(name, found.success, control.success)
+        if rails.success_drop is not None and min(control.success.n, found.success.n) >= least:
+            gap = compare(name, found.success, control.success, alpha=level)
             if gap.high < 0.0 and gap.difference < -rails.success_drop:
                 return f"{name}: success fell by {-gap.difference:.3f}"
         for label, factor, mine, base in (
@@ -258,6 +244,6 @@ def _breach(experiment: Experiment, control: ArmSums, treated: Sequence[tuple[st
         ):
             if factor is None or min(mine.n, base.n) < least or base.mean <= 0.0:
                 continue
-            if compare(name, mine, base).low > 0.0 and mine.mean > factor * base.mean:
+            if compare(name, mine, base, alpha=level, unit=False).low > 0.0 and mine.mean > factor * base.mean:
                 return f"{name}: {label} is {mine.mean / base.mean:.2f} times the control's"
     return None

@@ -6,7 +6,7 @@ import argparse
 import random
 
 from bench.machine import heading
-from router_core.experiment import Moments, compare
+from router_core.sequential import Moments, compare
 
 MIN_SAMPLES = 50
 
@@ -33,7 +33,7 @@ def main() -> None:
     print(heading("bench.experiments"))
     print(f"# alpha 0.05, looked at after every sample from {MIN_SAMPLES} to {chosen.samples} per arm\n")
     print("A/A: success rate -> share of runs with a (false) winner")
-    for rate in (0.5, 0.8, 0.95):
+    for rate in (0.5, 0.8, 0.95, 0.99):
         false = sum(run(rng, rate, rate, chosen.samples) is not None for _ in range(chosen.runs))
         print(f"  {rate:.2f}  {false / chosen.runs:.4f}  ({chosen.runs} runs)")
     print("\nA/B: control -> treated: power, median samples per arm until decided")

@@ -41,10 +41,7 @@ def run(args: argparse.Namespace) -> int:
         print(f"the gateway cannot be asked: {exc}", file=sys.stderr)
         return 1
     if status != 200:
-        error = body.get("error") if isinstance(body, Mapping) else None
-        message = error.get("message") if isinstance(error, Mapping) else f"status {status}"
-        hint = " (set MOE_ADMIN_KEY)" if status in {401, 403} else ""
-        print(f"the gateway refused: {message}{hint}", file=sys.stderr)
+        print(explain_refusal(status, body), file=sys.stderr)
         return 2
     if args.json:
         print(json.dumps(body, indent=2))
@@ -62,7 +59,14 @@ def default_url(env: Mapping[str, str]) -> str:
     return f"http://{shown}:{env.get('PORT', '8080')}"
 
 
-def ask(url: str, path: str) -> tuple[int, Any]:
+def explain_refusal(status: int, body: Any) -> str:
+    """Return why a gateway said no, and what to do about it."""
+    error = body.get("error") if isinstance(body, Mapping) else None
+    message = error.get("message") if isinstance(error, Mapping) else f"status {status}"
+    return f"the gateway refused: {message}{' (set MOE_ADMIN_KEY)' if status in {401, 403} else ''}"
+
+
+def ask(url: str, path: str, method: str = "GET", body: Mapping[str, Any] | None = None) -> tuple[int, Any]:
     """Return (status, JSON). Redirects are not followed: the key is for this gateway alone."""
     parts = urlsplit(url)
     if parts.scheme not in {"http", "https"} or not parts.hostname:
@@ -73,7 +77,10 @@ def ask(url: str, path: str) -> tuple[int, Any]:
     key = os.environ.get("MOE_ADMIN_KEY", "")
     headers = {"authorization": f"Bearer {key}"} if key else {}
     try:
-        connection.request("GET", parts.path.rstrip("/") + path, headers=headers)
+        data = None if body is None else json.dumps(body).encode()
+        if data is not None:
+            headers["content-type"] = "application/json"
+        connection.request(method, parts.path.rstrip("/") + path, body=data, headers=headers)
         answer = connection.getresponse()
         return answer.status, json.loads(answer.read() or b"null")
     finally:
@@ -86,7 +93,7 @@ def render(report: str, window: str, body: Mapping[str, Any]) -> str:
     rows = [[show(row) for _, show in columns] for row in body["data"]]
     lines = [_headline(report, window, body)]
     if rows:
-        lines += ["", *_table([name for name, _ in columns], rows)]
+        lines += ["", *table([name for name, _ in columns], rows)]
     return "\n".join(lines)
 
 
@@ -109,7 +116,8 @@ def _headline(report: str, window: str, body: Mapping[str, Any]) -> str:
     return f"{report.replace('-', ' ')} {over}"
 
 
-def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+    """Return lines: a header, a rule, the rows; the first column left, the others right."""
     widths = [max(len(line[index]) for line in (header, *rows)) for index in range(len(header))]
 
     def line(cells: Sequence[str]) -> str:

@@ -85,7 +85,8 @@ class Learner:
 
     def calibrate(self, quality: QualityState) -> None:
         """Put a calibrated quality state underneath; what was learned online stays on top."""
-        self.snapshot = replace(self.snapshot, quality=quality.absorb(self.snapshot.quality.sums()))
+        learned = self.snapshot.quality
+        self.snapshot = replace(self.snapshot, quality=quality.absorb(learned.sums(), max(quality.unit, learned.unit)))
 
     def collect(self, policy: Policy) -> tuple[dict[str, dict[str, float]], dict[str, float]]:
         """Return what was added since the last call, ready for a store: (sums, latest observation per row)."""
@@ -116,7 +117,9 @@ class Learner:
         quality = self.snapshot.quality
         if near:
             self._near.update(near)
-            quality = replace(quality, cells={}).absorb(self._near).absorb(self._pending_quality)
+            # Sums of others were weighted by their time; without a reward of its own this worker has no unit for them.
+            unit = max(quality.unit, decay.weight(self.steady(), policy.learning.half_life_h * 3600.0))
+            quality = replace(quality, cells={}).absorb(self._near, unit).absorb(self._pending_quality)
         self.snapshot = replace(self.snapshot, states=states, quality=quality, version=self.snapshot.version + 1)
         self._put_back(totals, policy)
 

@@ -1,4 +1,4 @@
-"""What a session or key did lately: its last providers, the deployment whose prompt cache is warm, what it asked."""
+"""What a session or key did lately: its last providers, and the deployment whose prompt cache is warm."""
 
 from __future__ import annotations
 
@@ -19,8 +19,6 @@ class Session:
     warm: dict[str, int] = field(default_factory=dict)
     warm_until: float = 0.0
     seen_at: float = 0.0
-    last_prompt: bytes = b""
-    last_decision: str = ""
 
 
 _NEW = Session()
@@ -50,7 +48,9 @@ class Sessions:
     ) -> None:
         """Note who served a request and how many prompt tokens its cache holds for this session."""
         name = (key_id, session or "")
-        held = self._held.pop(name, None) or Session()
+        held = self._held.pop(name, None)
+        if held is None or now - held.seen_at > KEEP_S:
+            held = Session()
         if not held.providers or held.providers[-1] != provider or len(held.providers) < keep:
             held.providers = (*held.providers, provider)[-keep:]
         if session is not None and cached > 0:

@@ -24,7 +24,7 @@ from gateway.config.settings import Settings
 from gateway.config.watch import ConfigHolder, ConfigWatcher
 from gateway.context import RequestContext
 from gateway.decisions import DecisionIds, RecentDecisions
-from gateway.demo.fleet import DemoProvider, start_fleet, stop_fleet
+from gateway.demo.fleet import DemoProvider, handed_down, start_fleet, stop_fleet
 from gateway.demo.registry import demo_config
 from gateway.disconnect import Message, Receive
 from gateway.embedding import load_embedder
@@ -77,12 +77,17 @@ def load_config(settings: Settings, overlay: Mapping[str, Any] | None = None) ->
     return load(settings.config_dir, os.environ, facts, overlay=overlay)
 
 
+def has_callable(config: LoadedConfig) -> bool:
+    """Say whether any deployment can be called as things are; else the demo providers stand in."""
+    return any(each.callable and each.enabled for each in config.registry.deployments.values())
+
+
 async def load_with_demo(settings: Settings) -> tuple[ConfigHolder, list[DemoProvider]]:
     """Read the configuration; when no deployment is callable, start the demo providers and add them."""
     config = load_config(settings)
-    if any(each.callable and each.enabled for each in config.registry.deployments.values()):
+    if has_callable(config):
         return ConfigHolder(config, lambda: load_config(settings)), []
-    fleet = await start_fleet()
+    fleet = handed_down(os.environ) or await start_fleet()
     overlay = demo_config(fleet)
     return ConfigHolder(load_config(settings, overlay), lambda: load_config(settings, overlay)), fleet
 

@@ -14,15 +14,16 @@ from typing import Any
 
 import uvicorn
 
-from gateway.app import GatewayApp, build, load_with_demo, start, stop
+from gateway.app import GatewayApp, build, has_callable, load_config, load_with_demo, start, stop
 from gateway.cli.banner import banner
 from gateway.config.problems import ConfigInvalid
 from gateway.config.settings import VARIABLES, Settings, check_bind
-from gateway.demo.fleet import DemoFailed
+from gateway.demo.fleet import FLEET, DemoFailed, DemoProvider, hand_down, spawn, stop_fleet
 from gateway.http.server import guarded
 from gateway.observe.logs import Logs
 from gateway.services import Services
 from gateway.state import connect_store
+from gateway.workers import WORKER, Workers, bind, end_with_parent
 
 _log = logging.getLogger("gateway")
 
@@ -57,11 +58,12 @@ def run(args: argparse.Namespace) -> int:
     except ConfigInvalid as exc:
         print(exc, file=sys.stderr)
         return 2
+    if settings.workers > 1 and WORKER not in os.environ:
+        return run_workers(settings)
     try:
-        listener = listen(settings.host, settings.port)
+        listener = listen(settings)
     except OSError as exc:
-        print(f"cannot listen on {settings.host}:{settings.port}: {exc.strerror}", file=sys.stderr)
-        return 1
+        return not_free(settings, exc)
     logs = Logs(level=settings.log_level, form=settings.log_format)
     logs.start()
     for noisy in ("LiteLLM", "httpx", "aiohttp.access"):
@@ -91,19 +93,47 @@ def run_loop(settings: Settings, listener: socket.socket) -> int:
             return 1
 
 
-def listen(host: str, port: int) -> socket.socket:
-    """Return a listening socket; raises OSError when the address is taken."""
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    listener = socket.socket(family, socket.SOCK_STREAM)
+def run_workers(settings: Settings) -> int:
+    """Run several workers until told to stop; the demo providers, where they are needed, are this process's."""
+    fleet: list[DemoProvider] = []
     try:
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind((host, port))
-        listener.listen(2048)
-        listener.setblocking(False)  # noqa: FBT003 - the socket's own signature
-    except OSError:
-        listener.close()
-        raise
-    return listener
+        bind(settings.host, settings.port).close()  # a shared bind alone would join another gateway of the same user
+        held = bind(settings.host, settings.port, shared=True)
+    except OSError as exc:
+        return not_free(settings, exc)
+    with held:
+        try:
+            config = load_config(settings)
+            if not has_callable(config):
+                fleet = spawn(FLEET)
+        except ConfigInvalid as exc:
+            print(exc, file=sys.stderr)
+            return 2
+        except DemoFailed as exc:
+            print(f"the demo providers did not start: {exc}", file=sys.stderr)
+            return 1
+        try:
+            options = [f"--host={settings.host}", f"--port={held.getsockname()[1]}", f"--config={settings.config_dir}"]
+            environment = {**os.environ, "MOE_STORE_URL": settings.store_url, **hand_down(fleet)}
+            command = [sys.executable, "-m", "gateway.cli", "serve", *options]
+            return Workers(command, environment, settings.workers, config.policy.admission.drain_s).run()
+        finally:
+            stop_fleet(fleet)
+
+
+def not_free(settings: Settings, exc: OSError) -> int:
+    """Say that the address cannot be had; returns the exit code."""
+    print(f"cannot listen on {settings.host}:{settings.port}: {exc.strerror}", file=sys.stderr)
+    return 1
+
+
+def listen(settings: Settings) -> socket.socket:
+    """Return a socket on the settings' address; raises OSError when it is taken. A worker listens only when ready."""
+    worker = WORKER in os.environ
+    bound = bind(settings.host, settings.port, shared=worker)
+    if not worker:
+        bound.listen(2048)
+    return bound
 
 
 async def serve(settings: Settings, listener: socket.socket) -> int:
@@ -114,11 +144,14 @@ async def serve(settings: Settings, listener: socket.socket) -> int:
     services.warnings.extend(warnings)
     app = GatewayApp(services)
     server = Server(services, app)
+    if WORKER in os.environ:
+        end_with_parent()
     try:
         await start(services)
         services.watcher.install_sighup()
         port = listener.getsockname()[1]
-        print(banner(services, port), flush=True)
+        if os.environ.get(WORKER, "0") == "0":
+            print(banner(services, port), flush=True)
         await server.serve(sockets=[listener])
     finally:
         await stop(services)

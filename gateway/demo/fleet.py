@@ -9,13 +9,14 @@ import select
 import subprocess
 import sys
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
 START_LIMIT_S: Final = 15.0
 _STOP_LIMIT_S: Final = 2.0
+_HANDED_DOWN: Final = "GATEWAY_DEMO"
 _BASE_PATHS: Final = {"openai": "/v1", "anthropic": "", "gemini": "/v1beta"}
 _ROOT: Final = Path(__file__).parents[2]
 
@@ -44,7 +45,8 @@ class DemoProvider:
     port: int
     pid: int
     models: tuple[str, ...]
-    process: subprocess.Popen[str] = field(repr=False, compare=False)
+    process: subprocess.Popen[str] | None = field(default=None, repr=False, compare=False)
+    """None in a worker: the provider is its parent's."""
 
     @property
     def origin(self) -> str:
@@ -59,10 +61,12 @@ class DemoProvider:
     @property
     def running(self) -> bool:
         """Whether the process is still there."""
-        return self.process.poll() is None
+        return self.process is None or self.process.poll() is None
 
     def stop(self) -> None:
         """End the process: SIGTERM, and SIGKILL after two seconds. Stopping twice is fine."""
+        if self.process is None:
+            return
         if self.running:
             self.process.terminate()
             try:
@@ -119,6 +123,18 @@ async def start_fleet(limit_s: float = START_LIMIT_S) -> list[DemoProvider]:
         for row, process, (name, wire, models) in zip(rows, processes, FLEET, strict=True)
         if isinstance(row, dict)
     ]
+
+
+def hand_down(fleet: Iterable[DemoProvider]) -> dict[str, str]:
+    """Return the environment by which workers know the providers that their parent runs."""
+    rows = [[each.name, each.wire, each.port, each.pid, list(each.models)] for each in fleet]
+    return {_HANDED_DOWN: json.dumps(rows)} if rows else {}
+
+
+def handed_down(environment: Mapping[str, str]) -> list[DemoProvider]:
+    """Return the providers that this process's parent runs, none outside of a worker."""
+    rows = json.loads(environment.get(_HANDED_DOWN, "[]"))
+    return [DemoProvider(name, wire, port, pid, tuple(models)) for name, wire, port, pid, models in rows]
 
 
 def stop_fleet(fleet: Iterable[DemoProvider]) -> None:

@@ -21,7 +21,7 @@ _AMBIGUOUS: Final = re.compile(r"[\x00-\x20\x7f\\]")
 _NUMBER: Final = re.compile(r"(?:\d+|0x[0-9a-f]*)")
 _NAT64: Final = (ipaddress.ip_network("64:ff9b::/96"), ipaddress.ip_network("64:ff9b:1::/48"))
 _SCHEME: Final = re.compile(
-    r"\s*[A-Za-z][A-Za-z0-9+.\-]{0,31}:(?:/|\\)|\s*(?:file|ftp|gopher|jar|https?):", re.IGNORECASE
+    r"\s*[A-Za-z][A-Za-z0-9+.\-]{1,31}:(?:/|\\)|\s*(?:file|ftp|gopher|jar|https?):", re.IGNORECASE
 )
 _SCHEME_WITHIN: Final = 64
 _LONGEST: Final = 8192

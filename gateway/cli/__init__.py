@@ -10,15 +10,15 @@ from collections.abc import Sequence
 COMMANDS = ("serve", "check", "explain", "stats", "keys", "calibrate", "backtest", "ledger", "experiments")
 
 
-def parser() -> argparse.ArgumentParser:
-    """Return the parser with every command that is there."""
+def parser(names: Sequence[str] = COMMANDS) -> argparse.ArgumentParser:
+    """Return the parser with those of the named commands that are there."""
     top = argparse.ArgumentParser(
         prog="moe-gateway",
         description="An OpenAI-compatible LLM gateway that decides well.",
         epilog="Run 'moe-gateway COMMAND --help' for one command's options.",
     )
     commands = top.add_subparsers(dest="command", metavar="COMMAND", required=True)
-    for name in COMMANDS:
+    for name in names:
         try:
             module = importlib.import_module(f"gateway.cli.{name}")
         except ModuleNotFoundError as exc:
@@ -31,7 +31,9 @@ def parser() -> argparse.ArgumentParser:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a command; returns its exit code."""
-    args = parser().parse_args(argv)
+    given = sys.argv[1:] if argv is None else argv
+    # The command alone when it is known: nobody should wait for what the others import.
+    args = parser(given[:1] if given and given[0] in COMMANDS else COMMANDS).parse_args(given)
     module = importlib.import_module(f"gateway.cli.{args.command}")
     try:
         return int(module.run(args))

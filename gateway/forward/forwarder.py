@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable, Iterable
 from typing import Final
 
-from gateway.forward import acompletion, relay, translate
+from gateway.forward import relay, translate
 from gateway.forward.failures import failed
 from gateway.forward.litellm_door import Door, is_open, open_door
 from gateway.forward.translate import Translator
@@ -60,6 +60,8 @@ class HttpForwarder:
         """Close every connection."""
         await self._transport.close()
         if self._called_litellm:
+            from gateway.forward import acompletion
+
             await acompletion.close(await open_door())
 
     @property
@@ -99,6 +101,8 @@ class HttpForwarder:
         if lane is Lane.TRANSLATE:
             translator = self._translator(door, wire_of(call.provider.wire))
             return await translate.send(self._transport, translator, call, key)
+        from gateway.forward import acompletion
+
         self._called_litellm = True
         return await acompletion.send(door, call, key)
 

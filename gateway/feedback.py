@@ -7,6 +7,7 @@ waits up to a minute for the record to arrive from its worker or the store.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from collections import OrderedDict
 from collections.abc import Mapping
@@ -24,6 +25,7 @@ from router_core.reward import feedback_score, of_feedback
 from router_core.task import TaskType
 
 _log = logging.getLogger("gateway.feedback")
+VOTE: Final = "feedback"
 HELD_S: Final = 60.0
 _STEP_S: Final = 1.0
 _MOST_HELD: Final = 1000
@@ -49,7 +51,7 @@ class FeedbackDesk:
     def __init__(self, services: Services) -> None:
         """Begin with no votes."""
         self._services = services
-        self._votes: OrderedDict[tuple[str, str], float] = OrderedDict()
+        self._votes: OrderedDict[tuple[str, str], float | None] = OrderedDict()
         self._held: set[asyncio.Task[None]] = set()
         self.dropped = 0
 
@@ -65,6 +67,7 @@ class FeedbackDesk:
                 raise ApiError(404, "there is no such decision", "decision_not_found", "decision_id")
             self._hold(feedback, principal)
             return 202, {"status": "held", "decision_id": feedback.decision_id}
+        await self._recall(feedback)
         return 200, self.book(feedback, served, principal)
 
     def book(self, feedback: Feedback, served: Served, principal: Principal) -> dict[str, Any]:
@@ -72,7 +75,8 @@ class FeedbackDesk:
         services = self._services
         if served.key_id != principal.key_id and not principal.admin:
             raise ApiError(404, "there is no such decision", "decision_not_found", "decision_id", should_retry=False)
-        answer = {"decision_id": feedback.decision_id, "source": feedback.source, "score": feedback_score(feedback)}
+        score = feedback_score(feedback)
+        answer = {"decision_id": feedback.decision_id, "source": feedback.source, "score": score}
         name = (feedback.decision_id, feedback.source)
         if name in self._votes:
             return {"status": "duplicate", **answer, "score": self._votes[name]}
@@ -82,9 +86,7 @@ class FeedbackDesk:
         reward = of_feedback(
             feedback, served.deployment, served.task, secondary=served.secondary, features=served.features
         )
-        self._votes[name] = answer["score"] if isinstance(answer["score"], float) else 0.5
-        while len(self._votes) > _MOST_VOTES:
-            self._votes.popitem(last=False)
+        self._note(feedback, score)
         if reward is not None:
             services.learner.reward(reward, config.policy)
             services.observer.reward(reward, served.expected)
@@ -92,7 +94,7 @@ class FeedbackDesk:
                 services.experiments.rewarded(served.arm, reward.value)
         expires = feedback.at + config.policy.capture.decision_days * _DAY_S
         row = {name: getattr(feedback, name) for name in _FIELDS}
-        services.recorder.document("feedback", f"{feedback.decision_id}|{feedback.source}", orjson.dumps(row), expires)
+        services.recorder.document(VOTE, f"{feedback.decision_id}|{feedback.source}", orjson.dumps(row), expires)
         gone = served.deployment not in config.registry.deployments
         note = {"note": "the deployment is no longer registered; the vote is kept with it"} if gone else {}
         return {"status": "accepted", **answer, "deployment": served.deployment, **note}
@@ -111,6 +113,22 @@ class FeedbackDesk:
             return None
         return None if data is None else _of_record(orjson.loads(data))
 
+    async def _recall(self, feedback: Feedback) -> None:
+        """Learn from the store whether this source's vote was booked before a restart or by another worker."""
+        name = (feedback.decision_id, feedback.source)
+        store = self._services.store
+        if name in self._votes or store is None:
+            return
+        with contextlib.suppress(StoreError, ValueError, TypeError):
+            data = await store.get(VOTE, "|".join(name))
+            if data is not None:
+                self._note(feedback, feedback_score(Feedback(**orjson.loads(data))))
+
+    def _note(self, feedback: Feedback, score: float | None) -> None:
+        self._votes[feedback.decision_id, feedback.source] = score
+        while len(self._votes) > _MOST_VOTES:
+            self._votes.popitem(last=False)
+
     def _hold(self, feedback: Feedback, principal: Principal) -> None:
         if len(self._held) >= _MOST_HELD:
             self.dropped += 1
@@ -124,6 +142,7 @@ class FeedbackDesk:
             await asyncio.sleep(_STEP_S)
             served = await self.find(feedback.decision_id)
             if served is not None:
+                await self._recall(feedback)
                 try:
                     self.book(feedback, served, principal)
                 except ApiError as exc:

@@ -10,6 +10,7 @@ import os
 import random
 import secrets
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any, Final
 
 from fastapi import FastAPI, Request
@@ -19,7 +20,9 @@ from starlette.exceptions import HTTPException
 from gateway import ledger
 from gateway.admission import Admission
 from gateway.budgets import Budgets
+from gateway.calibration import Calibration, CalibrationError, load_calibration, with_priors
 from gateway.config.loader import LoadedConfig, load
+from gateway.config.problems import ConfigInvalid, Located
 from gateway.config.settings import Settings
 from gateway.config.watch import ConfigHolder, ConfigWatcher
 from gateway.context import RequestContext
@@ -58,6 +61,7 @@ from gateway.secrets import Secret
 from gateway.services import Services
 from gateway.sessions import Sessions
 from gateway.sharing import Sharing, shared_signing_key
+from gateway.signals import Signals
 from gateway.state import open_store
 from gateway.state.exchange import Exchanger
 from gateway.steady import SteadyClock
@@ -69,12 +73,37 @@ from router_core.ports import StateStore
 
 _log = logging.getLogger("gateway")
 CHAT: Final = "/v1/chat/completions"
+CALIBRATION: Final = "calibration.json"
+"""A file of this name beside models.yaml is used; ``moe-gateway calibrate`` writes one."""
 _ROUTERS: Final = (models, route, feedback, stats, metrics, dashboard, health, admin, keys_admin, experiments, not_yet)
 
 
 def load_config(settings: Settings, overlay: Mapping[str, Any] | None = None) -> LoadedConfig:
-    """Read the configuration; raises ConfigInvalid with everything that is wrong."""
-    return load(settings.config_dir, os.environ, facts, overlay=overlay)
+    """Read the configuration, calibrated where a calibration stands beside it; raises ConfigInvalid."""
+    config = load(settings.config_dir, os.environ, facts, overlay=overlay)
+    calibration = read_calibration(settings)
+    if calibration is None:
+        return config
+    return replace(config, registry=with_priors(config.registry, calibration.priors))
+
+
+def read_calibration(settings: Settings) -> Calibration | None:
+    """Return the configuration folder's calibration, None without one; raises ConfigInvalid for one that is broken."""
+    path = settings.config_dir / CALIBRATION
+    try:
+        return load_calibration(path)
+    except FileNotFoundError:
+        return None
+    except (CalibrationError, OSError) as exc:
+        raise ConfigInvalid([Located(str(path), 0, "", str(exc))]) from exc
+
+
+def calibrate(services: Services) -> None:
+    """Put the calibrated quality model under what was learned."""
+    calibration = read_calibration(services.settings)
+    if calibration is not None:
+        learning = services.config.current.policy.learning
+        services.learner.calibrate(calibration.state(share=learning.residual_share, prior=learning.residual_prior))
 
 
 def has_callable(config: LoadedConfig) -> bool:
@@ -142,6 +171,7 @@ def build(
     services.watcher = ConfigWatcher(config)
     services.upkeep = Upkeep(store, lambda: config.current.policy.capture)
     services.feedback = FeedbackDesk(services)
+    services.after.append(Signals(services).after)
     services.experiments = Experiments(store, steady)
     services.after.append(services.experiments.finished)
     return services
@@ -162,6 +192,7 @@ async def start(services: Services) -> None:
     await services.exchanger.flush()
     sharing.start()
     services.exchanger.start()
+    calibrate(services)
     services.watching.start()
     services.budgets.start()
     services.rate_limits.start()

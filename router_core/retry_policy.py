@@ -128,6 +128,9 @@ def _elsewhere(failure: Failure, situation: Situation, policy: Policy) -> Step:
 def _again(rule: Rule, failure: Failure, situation: Situation) -> bool:
     if not rule.again or situation.tries_here > 1:
         return False
+    # Only the first choice is tried twice while others wait: they would never be asked within ``max_attempts``.
+    if situation.fallback_ready and situation.calls > situation.tries_here:
+        return False
     return not (failure.redirect or failure.empty or failure.gateway)
 
 

@@ -181,3 +181,10 @@ def test_no_call_is_made_after_the_deadline_the_attempts_or_the_plan_ran_out(
     if isinstance(step, Again):
         assert step.wait_s >= 0.0
         assert where.tries_here <= 1 or what.kind is K.RATE_LIMITED
+
+
+def test_only_the_first_choice_is_tried_twice_while_others_wait():
+    server = failure(K.SERVER, status=500)
+    assert isinstance(judge(server, FIRST), Again)
+    assert judge(server, Situation(calls=3, tries_here=1, remaining_s=60.0, fallback_ready=True)) == Next()
+    assert isinstance(judge(server, Situation(calls=3, tries_here=1, remaining_s=60.0, fallback_ready=False)), Again)

@@ -1,0 +1,100 @@
+"""What an answer's own signs say of it: verifiers, refusal, emptiness, a cut, a quick re-ask. Off the response path.
+
+Weak evidence with small weights (``reward.WEIGHTS``); feedback and judges weigh more. No text is kept: a re-ask is
+known by a keyed hash that never leaves the process.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import logging
+import secrets
+from collections import OrderedDict
+from collections.abc import Mapping
+from typing import Any, Final, NamedTuple
+
+from gateway.context import RequestContext
+from gateway.services import Services
+from router_core.outcome import AttemptOutcome, RequestOutcome
+from router_core.reward import of_outcome
+from router_core.verify import verify
+
+_log = logging.getLogger("gateway.signals")
+_DELAY_S: Final = 0.05
+REASK_S: Final = 120.0
+"""The same prompt of the same caller within so many seconds means that the first answer did not do."""
+_MOST_PROMPTS: Final = 10_000
+_FORM: Final = frozenset({"not_empty", "not_cut", "not_refused"})
+"""Checks that the attempt's own flags say better; the rest look at the form that was asked for."""
+
+
+class _Asked(NamedTuple):
+    at: float
+    ctx: RequestContext
+    attempt: AttemptOutcome
+
+
+class Signals:
+    """Turns finished requests into rewards. Use ``after`` as a hook of ``Services.after``."""
+
+    def __init__(self, services: Services) -> None:
+        """Begin having seen nothing."""
+        self._services = services
+        self._key = secrets.token_bytes(16)
+        self._asked: OrderedDict[bytes, _Asked] = OrderedDict()
+
+    def after(
+        self, ctx: RequestContext, outcome: RequestOutcome, answer: Mapping[str, Any] | None, stream: Any = None
+    ) -> None:
+        """Take a finished request; the work is done a moment later."""
+        del stream  # a relayed stream is not kept, so its form cannot be looked at
+        attempt = next((item for item in reversed(ctx.attempts) if item.deployment == outcome.served_by), None)
+        if attempt is not None and ctx.policy.learning.enabled:
+            asyncio.get_running_loop().call_later(_DELAY_S, self._guarded, ctx, attempt, answer)
+
+    def _guarded(self, ctx: RequestContext, attempt: AttemptOutcome, answer: Mapping[str, Any] | None) -> None:
+        try:
+            self._judge(ctx, attempt, answer)
+        except Exception:  # noqa: BLE001 - a learner's fault is never the request's
+            _log.exception("an answer could not be looked at")
+
+    def _judge(self, ctx: RequestContext, attempt: AttemptOutcome, answer: Mapping[str, Any] | None) -> None:
+        checks = [check.held for check in _checks(ctx, answer) if check.name not in _FORM]
+        self._learn(ctx, attempt, checks, reasked=False)
+        name = self._name(ctx)
+        before = self._asked.pop(name, None)
+        if before is not None and attempt.at - before.at <= REASK_S:
+            self._learn(before.ctx, before.attempt, (), reasked=True)
+        self._asked[name] = _Asked(attempt.at, ctx, attempt)
+        while len(self._asked) > _MOST_PROMPTS:
+            self._asked.popitem(last=False)
+
+    def _learn(
+        self, ctx: RequestContext, attempt: AttemptOutcome, checks: list[bool] | tuple[()], *, reasked: bool
+    ) -> None:
+        profile = ctx.decision.profile
+        reward = of_outcome(
+            attempt, checks, reasked=reasked, secondary=profile.secondary, features=ctx.routing.features
+        )
+        if reward is not None:
+            facts = ctx.facts(attempt.deployment)
+            self._services.learner.reward(reward, ctx.policy)
+            self._services.observer.reward(reward, facts.quality if facts is not None else None)
+
+    def _name(self, ctx: RequestContext) -> bytes:
+        """Return the keyed hash of who asked what."""
+        last = ctx.chat.body["messages"][-1].get("content")
+        said = last if isinstance(last, str) else repr(last)
+        scope = f"{ctx.principal.key_id}|{ctx.hints.session or ''}|{len(ctx.chat.body['messages'])}|{said}"
+        return hashlib.blake2b(scope.encode("utf-8", "replace"), key=self._key, digest_size=16).digest()
+
+
+def _checks(ctx: RequestContext, answer: Mapping[str, Any] | None) -> list[Any]:
+    choices = answer.get("choices") if answer is not None else None
+    if not isinstance(choices, list) or not choices or not isinstance(choices[0], dict):
+        return []
+    message = choices[0].get("message")
+    if not isinstance(message, dict):
+        return []
+    return list(verify(ctx.chat.body, message, choices[0].get("finish_reason")))

@@ -54,6 +54,7 @@ from gateway.http.headers import request_id
 from gateway.idempotency import Idempotency
 from gateway.keys import KeyRing
 from gateway.learner import Learner
+from gateway.memory import give_back_memory
 from gateway.observe.watching import Watching
 from gateway.rate_limits import RateLimits
 from gateway.recorder import Recorder
@@ -212,6 +213,7 @@ async def start(services: Services) -> None:
     gc.collect()
     gc.freeze()
     gc.set_threshold(50_000, 20, 20)
+    give_back_memory()
     services.ready = True
 
 

@@ -90,6 +90,8 @@ class GuardedProtocol(HttpToolsProtocol):
         self._in_head = True
         self._disarm("linger")
         super().on_message_complete()
+        if not self.pipeline:
+            self.flow.resume_reading()  # a large body paused it, and a client's leaving is heard only while we read
 
     def on_response_complete(self) -> None:
         """Keep a connection whose request is not whole for a moment only: it was refused, and nobody reads the rest."""

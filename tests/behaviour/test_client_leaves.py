@@ -16,7 +16,7 @@ from typing import Any
 import psutil
 import pytest
 
-from tests.fakes.edge import CHAT, HELLO, Edge, until
+from tests.fakes.edge import CHAT, HELLO, Edge, post, until
 
 pytestmark = pytest.mark.anyio
 
@@ -48,10 +48,16 @@ async def row_of(edge: Edge, name: str) -> dict[str, Any]:
 
 
 async def observed(edge: Edge) -> float:
-    """Return how much the gateway has learned from, feedback and outcomes together."""
-    rows = (await edge.request("GET", "/dashboard/data/learning")).json["data"]
-    assert rows
-    return sum(float(row["observations"]) + float(row["rewards"]) for row in rows)
+    """Return how much the gateway has learned from, once what went before is in it."""
+    before = -1.0
+    while True:
+        rows = (await edge.request("GET", "/dashboard/data/learning")).json["data"]
+        assert rows
+        found = sum(float(row["observations"]) + float(row["rewards"]) for row in rows)
+        if abs(found - before) < 1e-3:  # what is known fades all the time, a little
+            return found
+        before = found
+        await asyncio.sleep(0.3)
 
 
 MOMENTS = {
@@ -91,10 +97,28 @@ async def test_leaving_ends_the_calls_and_blames_nobody(edge: Edge, moment: str)
     assert {attempt["failure"] for attempt in row["attempts"]} == {"cancelled"}
     assert len(edge.calls) == calls, "nobody else is asked"
     assert (await edge.request("GET", "/admin/breakers")).json["data"] == circuits
-    assert await observed(edge) <= learned + 1e-6  # it only ever fades
+    assert await observed(edge) <= learned + 1e-3
     assert (await edge.request("GET", "/dashboard/data/status")).json["in_flight"] == 0
     edge.reset()
     await edge.assert_well()
+
+
+async def test_leaving_is_heard_behind_a_large_body_too(edge: Edge):
+    await edge.heal()
+    edge.providers["alpha"].fail("hang", times=None)
+    body = {"model": "main", "messages": [{"role": "user", "content": "x" * 700_000}]}
+    raw = post(json.dumps(body).encode())
+    for cut in (len(raw), 100, 200_000):
+        edge.providers["alpha"].server.recorder.clear()
+        _, writer = await asyncio.open_connection("127.0.0.1", edge.port)
+        for part in (raw[:cut], raw[cut:]):
+            writer.write(part)
+            await writer.drain()
+            await asyncio.sleep(0.05)
+        await until(lambda: len(edge.calls) == 1)
+        writer.close()
+        await until(lambda: edge.calls[0].closed_at is not None)
+        assert edge.calls[0].client_closed
 
 
 async def test_many_that_leave_hold_no_place(edge: Edge):

@@ -16,6 +16,8 @@ from router_core.errors import AttemptFailed, RouterError
 from router_core.outcome import AttemptRole, Failure, FailureKind
 from router_core.retry_policy import Again, Next, Situation, Stop, next_step
 
+_BOUNDED_ALREADY = frozenset({AttemptRole.JUDGE, AttemptRole.SHADOW})
+"""Calls with a body of their own: whoever makes them keeps to the limit."""
 Overrides = Callable[[str], Mapping[str, Any]]
 
 
@@ -49,6 +51,11 @@ class AttemptLoop:
         """How many deployments of the plan have not been tried."""
         return len(self._queue)
 
+    @property
+    def upcoming(self) -> Attempt | None:
+        """The next deployment of the plan."""
+        return self._queue[0] if self._queue else None
+
     def take(self) -> Attempt | None:
         """Take the next deployment out of the plan, for somebody else to call."""
         return self._queue.popleft() if self._queue else None
@@ -75,7 +82,7 @@ class AttemptLoop:
             attempt = self._queue.popleft()
             if above_window and ctx.deployment(attempt.deployment).context_window <= above_window:
                 continue
-            fitted = ctx.affordable(attempt)
+            fitted = attempt if self._role in _BOUNDED_ALREADY else ctx.affordable(attempt)
             if fitted is not None:
                 return fitted
         return None

@@ -43,7 +43,6 @@ class LiveCall:
         "answer",
         "attempt",
         "booked",
-        "claimed",
         "ctx",
         "deployment",
         "events",
@@ -82,7 +81,6 @@ class LiveCall:
         self.held: list[Event] = []
         self.model = self.deployment.model
         self.booked = False
-        self.claimed = False
 
     async def open(self, overrides: Mapping[str, Any], *, stream: bool | None = None) -> None:
         """Send the call and wait for its answer or first content; raises AttemptFailed, booked already.

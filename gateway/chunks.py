@@ -60,6 +60,16 @@ def begins(chunk: Mapping[str, Any]) -> bool:
     return False
 
 
+def characters(chunk: Mapping[str, Any]) -> int:
+    """Return how many characters of content a chunk holds, thoughts included."""
+    count = 0
+    for choice in chunk.get("choices") or ():
+        delta = choice.get("delta") if type(choice) is dict else None
+        if type(delta) is dict:
+            count += sum(len(value) for name in CONTENT if type(value := delta.get(name)) is str)
+    return count
+
+
 def before_content(failure: Failure) -> Failure:
     """Return a stream's failure as it counts when no content had come: nothing was lost yet, so it may be repeated."""
     if failure.kind in {FailureKind.STREAM_BROKEN, FailureKind.STREAM_TRUNCATED}:

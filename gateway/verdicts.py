@@ -44,21 +44,25 @@ async def ask(services: Services, ctx: RequestContext, texts: Sequence[str], wei
     fence = secrets.token_hex(8)
     if ctx.decision.mode is Mode.SYNTHESIZE:
         live = await _call(services, ctx, name, synthesis_messages(question, texts, fence), None)
-        if live is None or not text_of(live):
+        if live is None:
+            return None
+        close(ctx, live)
+        if not text_of(live):
             return None
         return Judged(-1, (), "written from all answers", live)
     forward = list(range(len(texts)))
     orders = (forward, forward[::-1])
     limit = ctx.policy.parallel.judge_max_output_tokens
-    asked = [_call(services, ctx, name, judge_messages(question, texts, order, fence), limit) for order in orders]
-    said: list[tuple[int, str]] = []
-    for order, live in zip(orders, await asyncio.gather(*asked), strict=True):
+
+    async def one(order: Sequence[int]) -> tuple[int, str] | None:
+        messages = judge_messages(question, texts, order, fence)
+        live = await _call(services, ctx, name, messages, limit, of=len(orders))
         if live is None:
-            continue
-        verdict = read_verdict(text_of(live), order)
+            return None
         close(ctx, live)
-        if verdict is not None:
-            said.append(verdict)
+        return read_verdict(text_of(live), order)
+
+    said = [verdict for verdict in await asyncio.gather(*map(one, orders)) if verdict is not None]
     found = combine(said, len(texts), weights)
     return None if found is None else Judged(found.winner, found.scores, found.reason)
 
@@ -84,20 +88,25 @@ async def _call(
     name: str,
     messages: Sequence[Mapping[str, Any]],
     limit: int | None,
+    of: int = 1,
 ) -> LiveCall | None:
-    """Make one call to the judge with a body of our own; None when it fails or does not fit into the cost limit."""
+    """Make one of ``of`` calls to the judge, with a body of our own.
+
+    None when it fails, or when all of them together do not fit into what is left of the cost limit.
+    """
     deployment = ctx.deployment(name)
     characters = sum(len(message["content"]) for message in messages)
     output = limit or ctx.routing.max_output_tokens or ctx.policy.default_max_output_tokens
     worst = worst_usd(deployment, characters // 3, output)
     left = ctx.hints.max_cost_usd
-    if left is not None and ctx.spent_usd + worst > left:
+    if left is not None and ctx.spent_usd + of * worst > left:
         return None
     body: dict[str, Any] = {field: None for field in ctx.chat.body if field not in _KEPT and field != "model"}
     body["messages"] = list(messages)
     parameter = chunks.limit_name(ctx.chat.body, deployment, ctx.registry.providers[deployment.provider])
-    body[parameter] = output if limit is not None else ctx.routing.max_output_tokens
-    loop = AttemptLoop(services, ctx, [Attempt(name, None, worst, worst)], AttemptRole.JUDGE)
+    bounded = limit is not None or left is not None
+    body[parameter] = output if bounded else ctx.routing.max_output_tokens
+    loop = AttemptLoop(services, ctx, [Attempt(name, None, worst, of * worst)], AttemptRole.JUDGE)
     try:
         async with asyncio.timeout(ctx.policy.parallel.judge_timeout_s):
             return await loop.open(overrides=lambda _: body, stream=False)

@@ -16,7 +16,9 @@ from router_core.consensus import clipped
 
 LETTERS: Final = "ABCDEFGH"
 MAX_QUESTION_CHARS: Final = 8_000
-_OBJECT: Final = re.compile(r"\{[^{}]*\}")
+_BRACE: Final = re.compile(r"\{")
+_TAIL_CHARS: Final = 4000
+_MOST_OBJECTS: Final = 100
 _LONGEST_REASON: Final = 500
 
 JUDGE_SYSTEM: Final = (
@@ -81,11 +83,16 @@ def _without(text: str, fence: str) -> str:
 
 
 def read_verdict(text: str, order: Sequence[int]) -> tuple[int, str] | None:
-    """Return (index of the winning answer, reason), or None when the reply names no answer."""
-    for found in reversed(_OBJECT.findall(text[-4000:])):
+    """Return (index of the winning answer, reason), or None when the reply names no answer.
+
+    The last object that names one counts: a judge may quote what it reads before it decides.
+    """
+    text = text[-_TAIL_CHARS:]
+    read = json.JSONDecoder().raw_decode
+    for found in list(_BRACE.finditer(text))[: -_MOST_OBJECTS - 1 : -1]:
         try:
-            said = json.loads(found)
-        except ValueError:
+            said, _ = read(text, found.start())
+        except (ValueError, RecursionError):
             continue
         letter = said.get("winner")
         if isinstance(letter, str) and len(letter.strip()) == 1:

@@ -20,7 +20,7 @@ from router_core.registry import Resolved
 from router_core.request import Mode, RoutingRequest
 from router_core.scoring import score
 
-_JUDGED: Final = frozenset({Mode.JUDGE, Mode.SYNTHESIZE, Mode.VOTING})
+_JUDGE_NEEDED: Final = frozenset({Mode.JUDGE, Mode.SYNTHESIZE})
 
 
 class Question(NamedTuple):
@@ -76,7 +76,7 @@ def settle(question: Question, known: Sequence[Facts], refused: Sequence[Rejecti
     choice = _choose(ranking, question, single=mode is Mode.SINGLE)
     legs, others = _plan(choice.chosen, ranking, everyone, question, mode)
     judge = None
-    if mode in _JUDGED:
+    if mode in _JUDGE_NEEDED:
         judge = planner.choose_judge(legs, everyone, question.judges)
     plan = Plan(_attempts(legs, others, question), mode, len(legs), judge, last_resort)
     return _decision(question, everyone, ranking, rejections, choice, plan)
@@ -129,7 +129,10 @@ def _plan(
     hints, rules = question.request.hints, question.policy
     legs = [chosen]
     if mode is not Mode.SINGLE:
-        legs = planner.choose_legs(chosen, ranking, rules.parallel.width, hints.max_cost_usd)
+        width = rules.parallel.width
+        if mode in _JUDGE_NEEDED and len(everyone) == len(ranking):
+            width = max(2, min(width, len(ranking) - 1))  # somebody must be left to judge
+        legs = planner.choose_legs(chosen, ranking, width, hints.max_cost_usd)
     if hints.fallbacks is not None:
         first: Sequence[str] = [
             item.id for name in hints.fallbacks for item in question.pool.values() if name in item.names

@@ -14,6 +14,7 @@ import orjson
 from gateway.demo.answer import Answer, AnswerSettings, Choice, Finish, Prefill, Tokens, ToolCall, deal
 from gateway.demo.ask import Ask, Json, Tool, pieces
 from gateway.demo.instance import instance
+from gateway.demo.judge import DOUBT, judged
 from gateway.demo.profile import Profile
 
 _SUM: Final = re.compile(r"(-?\d{1,15}(?:\.\d{1,6})?)\s*([-+*x\u00d7])\s*(-?\d{1,15}(?:\.\d{1,6})?)")
@@ -141,6 +142,9 @@ def _fixed_call(raw: Json, digest: bytes, index: int, at: int) -> ToolCall:
 
 
 def _text(ask: Ask, profile: Profile, digest: bytes, index: int) -> str:
+    verdict = judged(ask)
+    if verdict is not None:
+        return verdict
     if ask.schema is not None:
         return orjson.dumps(instance(ask.schema, ask.prompt)).decode()
     lead = f"This is a demo answer by {profile.name if not ask.model else ask.model}."
@@ -150,7 +154,7 @@ def _text(ask: Ask, profile: Profile, digest: bytes, index: int) -> str:
         lead = f"{lead} (Version {index + 1}.)"
     if ask.json_object:
         return orjson.dumps({"answer": body, "model": ask.model, "demo": True}).decode()
-    return f"{lead} {body}" + (" [possible mistake: this small demo model is not sure]" if doubtful else "")
+    return f"{lead} {body}" + (f" {DOUBT}: this small demo model is not sure]" if doubtful else "")
 
 
 def _body(ask: Ask, profile: Profile, *, doubtful: bool) -> str:

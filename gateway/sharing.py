@@ -40,13 +40,13 @@ class Sharing:
     def collect(self) -> Batch | None:
         """Return what this worker learned since the last call."""
         services = self._services
+        documents, rows = services.recorder.collect()  # first: it tells the others of what is still queued
         sums, maxima = services.learner.collect(services.config.current.policy)
         for name, fields in services.observer.collect().items():
             sums[OBSERVED + name] = fields
         if services.experiments is not None:
             for name, fields in services.experiments.collect().items():
                 sums[COMPARED + name] = fields
-        documents, rows = services.recorder.collect()
         if not (sums or maxima or documents or rows):
             return None
         return Batch("", sums, maxima, documents, rows)

@@ -74,9 +74,13 @@ def test_an_answer_that_differs_is_refused_before_anything_of_it_is_sent(had, ot
         assert had + given_out(one, cut(other, places)) == other
         return
     sent: list[bytes] = []
-    with pytest.raises(Mismatch):
+
+    def feed() -> None:
         for piece in (*(chunk(piece) for piece in cut(other, places)), chunk(reason="stop")):
             sent.extend(one.take(piece))
+
+    with pytest.raises(Mismatch):
+        feed()
     assert sent == []
     assert one.text == had
 

@@ -183,8 +183,9 @@ async def test_everything_a_worker_learned_goes_out_once_and_comes_back_to_where
     assert sharing.collect() is None
     Sharing(other).apply(Pull("1", batch.sums, batch.maxima))
     assert other.learner.snapshot.of("acme/m1").fields == parts.learner.snapshot.of("acme/m1").fields
-    rows = (await other.observer.answer("deployments", window="all"))["data"]
-    assert [row["requests"] for row in rows if row["deployment"] == "acme/m1"] == [2]
+    for report, name in (("deployments", "acme/m1"), ("tasks", str(ctx.decision.profile.task))):
+        rows = (await other.observer.answer(report, window="all"))["data"]
+        assert [row["requests"] for row in rows if row[report[:-1]] == name] == [1]
     assert other.learner.snapshot.circuit("acme/m1") == CLOSED
 
 

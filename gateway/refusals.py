@@ -43,8 +43,8 @@ def _kind(everyone: Sequence[Rejection], shown: Sequence[Rejection], wait: float
     waiting = [item for item in shown if item.retry_after_s is not None]
     if waiting and wait is not None:
         soonest = min(waiting, key=lambda item: item.retry_after_s or 0.0)
-        if all(item.rule is Rule.RATE_LIMIT for item in waiting):
-            return ApiError(429, "every deployment is rate limited", "rate_limited", retry_after_s=wait)
+        if soonest.rule is Rule.RATE_LIMIT:
+            return ApiError(429, f"rate limited: {soonest.detail}", "rate_limited", retry_after_s=wait)
         message = f"no deployment is available: {soonest.detail}"
         return ApiError(503, message, "provider_unavailable", retry_after_s=wait)
     rules = {item.rule for item in shown}

@@ -14,71 +14,15 @@ import statistics
 import subprocess
 import sys
 import tempfile
-import urllib.request
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from bench.machine import heading
-from bench.overhead.load import Round, drive
+from bench.overhead.load import Round, cpu_seconds, drive
+from bench.overhead.setup import KEY, MESSAGES, WIRES, models, upstream
 from tests.fakes.gateway import GatewayProcess
-
-TEXT = "word " * 50
-SENTENCE = "Our nightly import fails with a timeout when the file has more than ten thousand rows; find out why. "
-MESSAGES = [{"role": "user", "content": (SENTENCE * 12)[:1000]}]
-WIRES = {"openai": "/v1", "anthropic": ""}
-
-
-@contextmanager
-def upstream(wire: str) -> Iterator[str]:
-    """Run a loopback provider of one wire with one fixed answer of fifty chunks; yields its base URL."""
-    command = [sys.executable, "-m", "gateway.demo.child", "--wire", wire, "--name", f"bench-{wire}"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdout is not None
-        port = json.loads(process.stdout.readline())["port"]
-        origin = f"http://127.0.0.1:{port}"
-        settings = {"text": TEXT, "chunks": 50, "delay_s": 0, "first_delay_s": 0, "bench": True}
-        _post(f"{origin}/_control/answer", settings)
-        try:
-            yield origin + WIRES[wire]
-        finally:
-            process.terminate()
-
-
-def _post(url: str, body: dict[str, Any]) -> None:
-    data = json.dumps(body).encode()
-    call = urllib.request.Request(url, data, {"content-type": "application/json"})  # noqa: S310 - loopback
-    with urllib.request.urlopen(call, timeout=10):  # noqa: S310 - loopback
-        pass
-
-
-def models(bases: dict[str, str]) -> dict[str, Any]:
-    """Return a configuration of twenty deployments; only the first of each wire is eligible for its route."""
-    providers = {
-        wire: {"wire": wire, "base_url": base, "api_key": "bench-upstream-key"} for wire, base in bases.items()
-    }
-    deployments = [
-        {
-            "id": f"{wire}/bench-model-{index}",
-            "provider": wire,
-            "model": f"bench-model-{index}",
-            "context_window": 128_000,
-            "price_usd_per_mtok": {"input": 1.0, "output": 2.0},
-            "capabilities": ["tools", "vision", "json_schema"],
-            "quality": {"default": 0.5 + index * 0.02},
-        }
-        for wire in bases
-        for index in range(20 // len(bases))
-    ]
-    routes = {
-        f"{wire}-route": {
-            "order": "scored",
-            "deployments": [row["id"] for row in deployments if row["provider"] == wire],
-        }
-        for wire in bases
-    }
-    return {"providers": providers, "deployments": deployments, "routes": routes}
 
 
 def bare_round(process: subprocess.Popen[str], job: dict[str, Any]) -> Round:
@@ -110,7 +54,7 @@ def main() -> None:
                 models(bases),
                 {"exploration": {"share": 0, "probe_share": 0}},
                 store=f"sqlite:///{folder}/state.db",
-                environment={"MOE_API_KEYS": "bench-client-key-0123456789"},
+                environment={"MOE_API_KEYS": KEY},
             )
         )
         environment = {**os.environ, "BENCH_MESSAGES": json.dumps(MESSAGES)}
@@ -146,18 +90,19 @@ def measure(
     """Print one row pair: CPU per call, and median wall time of a single open call."""
     url = f"{gateway.base_url}/chat/completions"
     body = {"model": f"{wire}-route", "messages": MESSAGES, "max_tokens": 400, "stream": stream}
+    cpu = partial(cpu_seconds, gateway.pid)
     ours: list[float] = []
     theirs: list[float] = []
     added: list[float] = []
     calls = chosen.calls if not stream else max(20, chosen.calls // 4)
     for number in range(chosen.rounds + 1):
         job = {"wire": wire, "base": base, "count": calls, "open": chosen.open, "stream": stream}
-        one = asyncio.run(drive(url, body, calls, chosen.open, gateway.pid))
+        one = asyncio.run(drive(url, body, calls, chosen.open, cpu))
         other = bare_round(bare, job)
-        single = asyncio.run(drive(url, body, 20, 1, gateway.pid))
+        single = asyncio.run(drive(url, body, 20, 1, cpu))
         direct_body = {**body, "model": "bench-model"}
         direct = base + ("/chat/completions" if wire == "openai" else "/v1/messages")
-        straight = asyncio.run(drive(direct, direct_body, 20, 1, gateway.pid))
+        straight = asyncio.run(drive(direct, direct_body, 20, 1, cpu))
         if number:  # the first round warms
             ours.append(one.cpu_s / calls * 1000)
             theirs.append(other.cpu_s / calls * 1000)

@@ -61,6 +61,7 @@ from gateway.recorder import Recorder
 from gateway.secrets import Secret
 from gateway.services import Services
 from gateway.sessions import Sessions
+from gateway.shadow import Shadow
 from gateway.sharing import Sharing, shared_signing_key
 from gateway.signals import Signals
 from gateway.state import open_store
@@ -174,7 +175,8 @@ def build(
     services.feedback = FeedbackDesk(services)
     services.after.append(Signals(services).after)
     services.experiments = Experiments(store, steady)
-    services.after.append(services.experiments.finished)
+    services.shadow = Shadow(services)
+    services.after.extend((services.experiments.finished, services.shadow.finished))
     return services
 
 
@@ -233,6 +235,7 @@ async def stop(services: Services) -> None:
     for task in services.tasks:
         task.cancel()
     await services.admission.stop()
+    await services.shadow.stop()
     if services.sharing is not None:
         await services.sharing.stop()
     await services.upkeep.stop()

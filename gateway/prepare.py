@@ -67,6 +67,7 @@ def prepare(
         recovery=_recovery(hints, registry, chat, policy),
         tags=tuple(dict.fromkeys((*principal.tags, *hints.tags))),
         experiment=assigned,
+        shadowed=services.shadow is not None and services.shadow.wants(policy, principal, decision.mode, routing.n),
     )
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final, NamedTuple
 
 import orjson
@@ -80,6 +80,10 @@ class Recorder:
     def document(self, kind: str, name: str, data: bytes, expires: float | None) -> None:
         """Queue a document of somebody else's for the store."""
         self._documents.append((kind, name, data, expires))
+
+    def rows(self, rows: Iterable[Mapping[str, Any]]) -> None:
+        """Queue ledger rows of calls that no client's request paid for."""
+        self._rows.extend(rows)
 
     def record(self, finished: Finished) -> dict[str, Any]:
         """Return the whole record of a finished request; what is known of deployments is JSON already."""

@@ -23,6 +23,7 @@ from router_core.ports import Batch, Pull
 _log = logging.getLogger("gateway.sharing")
 OBSERVED: Final = "seen|"
 COMPARED: Final = "exp|"
+SHADOWED: Final = "shd|"
 CIRCUIT: Final = "circuit"
 _SETTING: Final = "setting"
 _SIGNING: Final = "decision-key"
@@ -47,6 +48,9 @@ class Sharing:
         if services.experiments is not None:
             for name, fields in services.experiments.collect().items():
                 sums[COMPARED + name] = fields
+        if services.shadow is not None:
+            for name, fields in services.shadow.collect().items():
+                sums[SHADOWED + name] = fields
         if not (sums or maxima or documents or rows):
             return None
         return Batch("", sums, maxima, documents, rows)
@@ -57,11 +61,14 @@ class Sharing:
         learned: dict[str, Mapping[str, float]] = {}
         observed: dict[str, Mapping[str, float]] = {}
         compared: dict[str, Mapping[str, float]] = {}
+        shadowed: dict[str, Mapping[str, float]] = {}
         for name, fields in pull.sums.items():
             if name.startswith(OBSERVED):
                 observed[name[len(OBSERVED) :]] = fields
             elif name.startswith(COMPARED):
                 compared[name[len(COMPARED) :]] = fields
+            elif name.startswith(SHADOWED):
+                shadowed[name[len(SHADOWED) :]] = fields
             else:
                 learned[name] = fields
         if learned:
@@ -70,6 +77,8 @@ class Sharing:
             services.observer.apply(observed)
         if compared and services.experiments is not None:
             services.experiments.apply(compared)
+        if shadowed and services.shadow is not None:
+            services.shadow.apply(shadowed)
 
     def start(self) -> None:
         """Begin to publish and to listen; needs the running loop and an open store."""

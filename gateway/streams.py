@@ -49,7 +49,7 @@ class ClientStream:
 
     def _new_relay(self, live: LiveCall) -> Relay:
         ctx = self._ctx
-        keep = ctx.recovery is StreamRecovery.CONTINUE
+        keep = ctx.recovery is StreamRecovery.CONTINUE or ctx.shadowed
         return Relay(live.deployment, include_usage=ctx.chat.include_usage, n=ctx.chat.n, keep_text=keep)
 
     async def payloads(self) -> AsyncGenerator[list[bytes]]:

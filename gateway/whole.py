@@ -17,8 +17,13 @@ def body_of(live: LiveCall) -> Mapping[str, Any]:
 
 
 def text_of(live: LiveCall) -> str:
+    """Return what a call's answer says."""
+    return said(body_of(live))
+
+
+def said(body: Mapping[str, Any]) -> str:
     """Return what an answer says in its first speaking choice; tool calls are said as NAME(ARGUMENTS)."""
-    for choice in body_of(live).get("choices") or ():
+    for choice in body.get("choices") or ():
         message = choice.get("message") if isinstance(choice, dict) else None
         if not isinstance(message, dict):
             continue

@@ -99,15 +99,18 @@ def _remember(value: str) -> None:
     _known.add(value)
 
 
+def scrub_known(text: str) -> str:
+    """Return the text without any known secret's value. Linear in the text."""
+    expression = _known.find()
+    return text if expression is None else expression.sub(MASK, text)
+
+
 def scrub(text: str) -> str:
     """Return the text without any known secret's value and without anything that looks like a key.
 
     Linear in the text. What precedes a key ("Bearer ", "key=") stays, so that the sentence can still be understood.
     """
-    expression = _known.find()
-    if expression is not None:
-        text = expression.sub(MASK, text)
-    return _PATTERNS.sub(_mask, text)
+    return _PATTERNS.sub(_mask, scrub_known(text))
 
 
 def _mask(match: re.Match[str]) -> str:

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 import orjson
 
-from gateway.secrets import scrub
+from gateway.secrets import scrub, scrub_known
 
 _TYPES: Final = {
     400: "invalid_request_error",
@@ -53,7 +53,7 @@ class ApiError(Exception):
         error: dict[str, Any] = {
             "message": scrub(self.message),
             "type": self.type or _TYPES.get(self.status, "api_error"),
-            "param": None if self.param is None else scrub(self.param),
+            "param": None if self.param is None else scrub_known(self.param),
             "code": self.code,
         }
         error.update({name: value for name, value in self.extra.items() if name != "router"})

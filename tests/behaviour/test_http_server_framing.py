@@ -125,12 +125,6 @@ async def test_a_line_end_behind_a_request_does_not_cost_it_its_answer(edge: Edg
     assert answer.startswith(b"HTTP/1.1 200 "), answer[:300]
 
 
-async def test_a_body_that_goes_on_after_its_refusal_is_not_read_for_ever(edge: Edge):
-    drip = [HEAD.replace(b"completions", b"nowhere") + b"Transfer-Encoding: chunked\r\n\r\n", *[b"1\r\na\r\n"] * 400]
-    answer = await edge.raw(*drip, pause_s=0.05, within_s=15)
-    assert answer.startswith(b"HTTP/1.1 404 "), answer[:300]
-
-
 async def test_an_upgrade_is_not_taken_up(edge: Edge):
     for kind in (b"websocket", b"h2c"):
         answer = await edge.raw(

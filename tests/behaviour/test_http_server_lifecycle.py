@@ -16,7 +16,6 @@ import aiohttp
 import psutil
 import pytest
 
-from gateway.cli.serve import listen
 from tests.fakes.edge import CHAT, HELLO, POLICY, Edge, running_edge, until
 from tests.fakes.gateway import ROOT
 
@@ -37,9 +36,8 @@ def serve(tmp_path: Path, **environment: str) -> subprocess.CompletedProcess[str
     )
 
 
-@pytest.mark.parametrize("host", ["0.0.0.0", "example.com"])
-def test_others_may_not_reach_it_without_keys(tmp_path: Path, host: str):
-    ended = serve(tmp_path, HOST=host, PORT="0")
+def test_others_may_not_reach_it_without_keys(tmp_path: Path):
+    ended = serve(tmp_path, HOST="0.0.0.0", PORT="0")
     assert ended.returncode == 2
     assert "MOE_API_KEYS" in ended.stderr
     assert "Traceback" not in ended.stderr
@@ -105,7 +103,10 @@ async def test_a_stop_lets_streams_finish_and_ends_what_does_not(tmp_path: Path)
 
         for name in ("beta", "gamma"):
             assert edge.providers[name].requests[0].client_closed
-        listen("127.0.0.1", edge.port).close()  # the next process can have the port at once
+        with socket.socket() as successor:  # the next process can have the port at once
+            successor.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            successor.bind(("127.0.0.1", edge.port))
+            successor.listen()
         assert "Traceback" not in edge.gateway.log.read_text()
 
 

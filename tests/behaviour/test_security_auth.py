@@ -48,6 +48,10 @@ ROUTES = {
     ("POST", "/admin/reload"): OPERATOR,
     ("GET", "/admin/breakers"): OPERATOR,
     ("POST", "/admin/breakers/{name:path}/reset"): OPERATOR,
+    ("GET", "/v1/experiments"): OPERATOR,
+    ("POST", "/v1/experiments"): OPERATOR,
+    ("GET", "/v1/experiments/{name}"): OPERATOR,
+    ("POST", "/v1/experiments/{name}/{action}"): OPERATOR,
     ("GET", "/admin/keys"): OPERATOR,
     ("POST", "/admin/keys"): OPERATOR,
     ("POST", "/admin/keys/{key_id}"): OPERATOR,
@@ -85,7 +89,7 @@ def test_no_route_slips_in():
 @pytest.mark.parametrize(("method", "path"), ROUTES)
 async def test_every_route_opens_to_those_it_is_for_and_to_nobody_else(keyed: Edge, method: str, path: str):
     address = path.replace("{name:path}", "alpha/small").replace("{path:path}", "index.html")
-    address = address.replace("{name}", "dec_x").replace("{key_id}", "nobody")
+    address = address.replace("{name}", "dec_x").replace("{action}", "start").replace("{key_id}", "nobody")
     for token in (None, CLIENT, SCRAPER, ADMIN):
         headers = {} if token is None else bearer(token)
         async with keyed.session.request(method, keyed.gateway.origin + address, headers=headers) as answer:

@@ -37,10 +37,10 @@ JSON = st.recursive(
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=10), inner, max_size=3),
     max_leaves=8,
 )
-NAMES = st.sampled_from(
-    "decision_id score rating outcome source label name models tasks budgets limits hints policy tags expires_at capture "
-    "grace_s model messages router deployments".split()
-)
+VOTE = ("decision_id", "score", "rating", "outcome", "source", "label")
+KEY = ("name", "models", "tasks", "budgets", "limits", "hints", "policy", "tags", "expires_at", "capture", "grace_s")
+TRIAL = ("arms", "share", "metric", "reason", "min_samples")
+NAMES = st.sampled_from([*VOTE, *KEY, *TRIAL, "model", "messages", "router"])
 BODIES = st.dictionaries(NAMES, JSON, max_size=5).map(lambda body: json.dumps(body).encode()) | st.binary(max_size=60)
 WORDS = st.text(st.characters(codec="utf-8", exclude_characters="\x00"), min_size=1, max_size=30)
 QUERY = st.lists(st.tuples(st.sampled_from(["window", "format", "task", "provider", "x"]), WORDS), max_size=3)
@@ -59,7 +59,7 @@ async def test_anything_else_is_answered_too(
     keyed_edge: Edge, route: tuple[str, str], word: str, query: list[tuple[str, str]], body: bytes, range_: str
 ):
     method, path = route
-    for name in ("{name:path}", "{path:path}", "{name}", "{path}", "{key_id}", "{experiment_id}"):
+    for name in ("{name:path}", "{path:path}", "{name}", "{path}", "{key_id}", "{action}"):
         path = path.replace(name, quote(word, safe=""))
     asked = "&".join(f"{quote(name)}={quote(value)}" for name, value in query)
     headers: dict[str, Any] = {"Content-Type": "application/json", "Range": range_, "If-None-Match": range_}

@@ -42,6 +42,7 @@ ECHOES: dict[str, dict[str, Any]] = {
             "error_event_after",
         )
     },
+    "rate_limit": {"kind": "rate_limit", "message": SPOKEN, "retry_after": 3600, "headers": {"x-echo": KEY}},
     "code and param": {"kind": "bad_request", "message": KEY, "code": KEY, "param": KEY},
     "plain text": {"kind": "status", "status": 400, "body": f"no such key {KEY}"},
     "a trace": {"kind": "status", "status": 500, "body": f'Traceback: File "/srv/app.py", key={KEY}'},
@@ -169,6 +170,45 @@ async def test_no_surface_and_no_log_shows_a_secret_after_all_this(keyed: Edge):
     log = keyed.gateway.log.read_text()
     assert "gateway.request" in log or "request" in log
     assert_clean("the log", log)
+
+
+async def test_no_prompt_and_no_answer_is_kept(keyed: Edge):
+    await keyed.heal()
+    asked, answered = "the prompt about the purple walrus", "an answer about the golden pelican"
+    keyed.providers["alpha"].answer(answered)
+    tool = {"type": "function", "function": {"name": "purple_walrus_tool", "parameters": {}}}
+    seen = await keyed.chat(
+        messages=[{"role": "system", "content": asked}, {"role": "user", "content": asked}],
+        tools=[tool],
+        user="purple walrus",
+        metadata={"about": "purple walrus"},
+        router={"explain": True},
+    )
+    assert answered in seen.body.decode()
+    assert "walrus" not in json.dumps(seen.json["router"])
+    await asyncio.sleep(0.3)
+    for path in (*SURFACES, f"/v1/decisions/{seen.headers['x-router-decision-id']}"):
+        body = (await keyed.request("GET", path, bearer(ADMIN))).body.decode()
+        assert "walrus" not in body, path
+        assert "pelican" not in body, path
+    log = keyed.gateway.log.read_text()
+    assert "walrus" not in log
+    assert "pelican" not in log
+
+
+async def test_what_clients_say_becomes_no_label_of_a_metric(keyed: Edge):
+    await keyed.heal()
+    await keyed.chat(
+        {"x-request-id": "label-canary"},
+        user="label-canary",
+        router={"tags": ["label-canary"], "session": "label-canary"},
+    )
+    await keyed.chat(model="label-canary")
+    await keyed.request("GET", "/v1/label-canary")
+    await asyncio.sleep(0.3)
+    text = (await keyed.request("GET", "/metrics", bearer(SCRAPER))).body.decode()
+    assert "alpha/small" in text
+    assert "label-canary" not in text
 
 
 async def test_a_reloaded_configuration_that_is_broken_shows_no_value(keyed: Edge):

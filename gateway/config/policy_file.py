@@ -143,15 +143,15 @@ class ParallelSection(Strict):
     width: Whole = opt(3, "deployments", "how many are asked", ge=2, le=8)
     trigger_tasks: list[TaskType] = empty(list, "tasks that fan out by themselves")
     trigger_critical: bool = opt(default=False, unit="", meaning="let the critical hint fan out")
-    trigger_min_quality: Share | None = opt(None, "", "fan out when the best expected quality is below this")
+    trigger_min_quality: Share | None = opt(None, "", "fan out requests whose min_quality hint is at least this")
     trigger_mode: Mode = opt(Mode.JUDGE, "", "how one answer is made when a trigger fans out")
     quorum: Count = opt(2, "answers", "answers after which only quorum_grace_s is waited for the others")
     quorum_grace_s: Positive = opt(5.0, "s", "how long the others get then")
     judges: list[str] = empty(list, "deployments that judge, first one first; empty: those of models.yaml")
     judge_max_output_tokens: Count = opt(500, "tokens", "longest verdict")
     judge_timeout_s: Positive = opt(30.0, "s", "longest wait for a verdict")
-    adaptive: bool = opt(default=False, unit="", meaning="fan out only when the decision is unsure")
-    adaptive_confidence: Share = opt(0.6, "", "confidence below which an adaptive request fans out")
+    adaptive: bool = opt(default=False, unit="", meaning="ask one first, the others when its answer is doubtful")
+    adaptive_confidence: Share = opt(0.6, "", "confidence of the decision below which an unchecked answer is doubtful")
 
 
 class ShadowSection(Strict):

@@ -2,21 +2,23 @@
 
 Its own loader looks for the tokenizer in a folder the wheel does not have and then asks the network; the two files
 are read here directly. Rows are kept as int8 with one scale a row: 8 MiB instead of 32, cosine to the original
-above 0.999. Words that are one token are looked up in a table; only the rest goes through the tokenizer.
+above 0.999. Words that are one token are looked up in a table, and so are East Asian characters; of the other words
+the tokens are remembered, so the tokenizer sees words that are new to this process only.
 """
 
 from __future__ import annotations
 
 import importlib.util
+import math
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
     from numpy.typing import NDArray
     from tokenizers import Tokenizer
@@ -29,39 +31,68 @@ MAX_TOKENS: Final = 128
 _WEIGHTS: Final = "weights/l2_supercat_256.safetensors"
 _TOKENIZER: Final = "tokenizers/l2_supercat_tokenizer_config.json"
 _TENSOR: Final = "embedding.weight"
-_WORD: Final = re.compile(r"[^\W_]+")
+_WORD: Final = re.compile(r"[^\W_\u2e80-\U0010ffff]+|[\u2e80-\U0010ffff]+")
+"""Letters and digits, or a run of East Asian characters, which are looked up one by one."""
+_EAST: Final = "\u2e80"
+_PLAIN: Final = bytes([c if chr(c).isalnum() and c < 128 else 32 for c in range(256)])
 _SPACE: Final = "\u2581"
+_REMEMBERED: Final = 16_384
+_LONGEST_REMEMBERED: Final = 24
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class WordRows:
-    """Mean of the rows of a text's tokens, unit norm. ``rows`` is int8 (tokens, 256), ``scales`` float32 (tokens,)."""
+    """Mean of the rows of a text's tokens, unit norm. ``rows`` is int8 (tokens, 256), ``scales`` float32 (tokens,).
+
+    ``known`` maps words, and East Asian characters, that are one token to it; ``opens`` says of each token whether it
+    begins a word. ``remembered`` holds the tokens of other words, letters only, and is emptied when full.
+    """
 
     rows: NDArray[np.int8]
     scales: NDArray[np.float32]
     known: Mapping[str, int]
+    opens: NDArray[np.bool_]
     tokenizer: Tokenizer
+    remembered: dict[str, list[int]] = field(default_factory=dict, repr=False)
 
     def __call__(self, text: str, /) -> NDArray[np.float32]:
         """Embed ``text``: float32, unit norm, zeros when it has no word. Linear in at most ``MAX_CHARS`` characters."""
         if len(text) > MAX_CHARS:
             head = MAX_CHARS * 2 // 3
             text = f"{text[:head]} {text[head - MAX_CHARS :]}"
-        ids = self._ids(_WORD.findall(text))
+        ids = self._ids(text)
         if not ids:
             return np.zeros(self.rows.shape[1], dtype=np.float32)
         picked = np.array(ids[:MAX_TOKENS])
-        total: NDArray[np.float32] = self.scales[picked] @ self.rows[picked].astype(np.float32)
-        norm = float(np.sqrt(total @ total))
+        total: NDArray[np.float32] = self.scales.take(picked) @ self.rows.take(picked, axis=0).astype(np.float32)
+        norm = math.sqrt(total @ total)
         return total / np.float32(norm) if norm > 0 else total
 
-    def _ids(self, words: list[str]) -> list[int]:
+    def _ids(self, text: str) -> list[int]:
+        """Return the tokens of the words that are one token, then those of the others."""
+        words = text.encode().translate(_PLAIN).decode().split() if text.isascii() else _WORD.findall(text)
         known = self.known
         ids = [known[w] for w in words if w in known]
         if len(ids) < len(words):
-            rest = " ".join([w for w in words if w not in known])
-            ids += self.tokenizer.encode(rest, add_special_tokens=False).ids
+            rest = [w for w in words if w not in known]
+            parts = [[known[c] for c in w if c in known] if w >= _EAST else self.remembered.get(w) for w in rest]
+            new = self._tokenize([w for w, part in zip(rest, parts, strict=True) if part is None])
+            for part in parts:
+                ids += next(new) if part is None else part
         return ids
+
+    def _tokenize(self, words: list[str]) -> Iterator[list[int]]:
+        """Give the tokens of each of ``words``, and remember those of words of letters."""
+        if not words:
+            return
+        ids: list[int] = self.tokenizer.encode(" ".join(words), add_special_tokens=False).ids
+        starts = np.flatnonzero(self.opens[ids]).tolist()
+        if len(self.remembered) > _REMEMBERED:
+            self.remembered.clear()
+        for word, start, end in zip(words, starts, [*starts[1:], len(ids)], strict=True):
+            if len(word) <= _LONGEST_REMEMBERED and word.isalpha():
+                self.remembered[word] = ids[start:end]
+            yield ids[start:end]
 
 
 def load_embedder() -> Embedder | None:
@@ -79,6 +110,7 @@ def read_rows(weights: Path, tokenizer: Path) -> WordRows | None:
         return None
     from safetensors import safe_open  # noqa: PLC0415 - only needed here
     from tokenizers import Tokenizer  # noqa: PLC0415
+    from tokenizers.pre_tokenizers import Metaspace  # noqa: PLC0415
 
     with safe_open(str(weights), framework="np") as file:
         table = file.get_slice(_TENSOR)
@@ -91,6 +123,17 @@ def read_rows(weights: Path, tokenizer: Path) -> WordRows | None:
             scales[start : start + len(block)] = peak / 127
             rows[start : start + len(block)] = np.rint(block * (127 / peak)[:, None])
     loaded = Tokenizer.from_file(str(tokenizer))
+    # Words never share a token; told so, the tokenizer's own cache holds words instead of whole texts.
+    loaded.normalizer = None
+    loaded.pre_tokenizer = Metaspace(replacement=_SPACE, prepend_scheme="always", split=True)
     vocabulary: dict[str, int] = loaded.get_vocab()
-    known = {t[1:]: i for t, i in vocabulary.items() if t[0] == _SPACE and i < count and _WORD.fullmatch(t[1:])}
-    return WordRows(rows, scales, known, loaded)
+    known = {t: i for t, i in vocabulary.items() if len(t) == 1 and t >= _EAST and t.isalpha() and i < count}
+    opens = np.zeros(count, dtype=np.bool_)
+    for token, i in vocabulary.items():
+        if token[0] == _SPACE and i < count:
+            opens[i] = True
+            if _WORD.fullmatch(token[1:]):
+                known[token[1:]] = i
+    made = WordRows(rows, scales, known, opens, loaded)
+    made("warm up")
+    return made

@@ -11,11 +11,14 @@ from zlib import crc32
 import numpy as np
 
 from router_core.difficulty import difficulty
+from router_core.language import language_hint
 from router_core.lexical import code_share, words
 from router_core.prompt import Prompt, clip, read_prompt
 from router_core.tokens import estimate_tokens
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from numpy.typing import NDArray
 
 __all__ = ["DENSE_NAMES", "EMBEDDING_SIZE", "Embedder", "Features", "Prompt", "extract", "read_prompt"]
@@ -84,20 +87,22 @@ DENSE_NAMES: Final = (
     "tools",  # log1p of tools offered, / 5
 )
 
-_OPTION: Final = re.compile(r"(?m)^[ \t]*[(（]?[A-Ja-jА-Е][)）.:、]")
+_LINE: Final = re.compile(
+    r"\n(?:([ \t]*[(（]?[A-Ja-jА-Е][)）.:、])|([ \t]{0,8}(?:[-*•·]|\d{1,3}[.)、])[ \t])"
+    r"|(diff --git|@@ |[+-]{3} |[+-][^+\-\s])|(#))"
+)
+"""How a line opens: an answer option, a list mark, a line of a diff, a heading (the four groups exclude each other)."""
 _LATEX: Final = re.compile(r"\\[a-zA-Z]{2,12}|\$[^$\n ]|\^\{|_\{")
-_BULLET: Final = re.compile(r"(?m)^[ \t]{0,8}(?:[-*•·]|\d{1,3}[.)、])[ \t]")
 _OPENS_CODE: Final = re.compile(
     r"\s*(?:def |class |import |from \w+ import|#include|function |public |private |const |let |var |package |use |fn "
     r"|SELECT |select |<\?php|<html|@\w+|async )"
 )
-_DIFF: Final = re.compile(r"(?m)^(?:diff --git|@@ |[+-]{3} |[+-][^+\-\s])")
+_DIFF_SIGNS: Final = ("\n-", "\n+", "@@ ", "diff --git")
 _LOG_WORDS: Final = ("ERROR", "WARN", "INFO", "FATAL", "Traceback", "Exception", "\n    at ")
 _CLOCK: Final = re.compile(r"\b\d\d:\d\d:\d\d")
 _SLOT: Final = re.compile(r"\$\{|\{\{|\{[A-Za-z_]|<[A-Z_]{3}|\[[A-Z][A-Za-z_]{2}|<<")
 _NUMBER: Final = re.compile(r"\d+")
 _OPERATOR: Final = re.compile(r"\d\s?[-+*/×÷=^%<>]\s?[\d(]")
-_IDENTIFIERS: Final = ("CVE-", "hxxp", ":\\", "/etc/", "/bin/", "sha256", "0x")
 _ADDRESS: Final = re.compile(r"\d{1,3}\.\d{1,3}\.\d{1,3}\.\d")
 _ROLES: Final = (
     "i want you to act|act as|you are|you're|role:|your role",
@@ -111,6 +116,11 @@ _ROLES: Final = (
     "あなたは|당신은|너는|أنت |أريدك|तुम |आप |sen bir",
 )
 _ROLE: Final = re.compile(r"(?i)\W{0,4}(?:" + "|".join(_ROLES) + ")")
+_DIGITS: Final = bytes([c if 48 <= c < 58 else 32 for c in range(256)])
+"""ASCII digits, and a space for all else."""
+_SHAPE: Final = bytes([48 if 48 <= c < 58 else 43 if c in b"-+*/=^%<>" else c for c in range(256)])
+"""ASCII with every digit a 0 and every operator a +, so that plain searches rule out the expressions below."""
+_BLANKS: Final = b" \t\n\r\f\v\x1c\x1d\x1e\x1f"
 _SCAN: Final = 720
 _SHORT_LINE: Final = 160
 _SHORT_TURN: Final = 40
@@ -139,53 +149,87 @@ def dense_features(prompt: Prompt, share: float) -> NDArray[np.float32]:
     """Return one value for each of ``DENSE_NAMES``, all within [0, 2]. Cheap presence tests guard the expressions."""
     text = clip(prompt.user, _SCAN * 2 // 3, _SCAN // 3)
     size = len(text) or 1
+    plain = text.encode("ascii", "ignore")
+    wide = len(text) - len(plain)
+    numbers = _NUMBER.findall(text) if wide else plain.translate(_DIGITS).split()
+    shape = plain.translate(_SHAPE, _BLANKS) if len(numbers) > 1 else b""
+    sums = b"0+0" in shape or b"0+(" in shape or (wide > 0 and len(numbers) > 1)
     tail = text[-40:].rstrip(" \n\r\t\"'”»)")
-    numbers = _NUMBER.findall(text)
     lines = text.count("\n")
-    wide = 0 if text.isascii() else size - len(text.encode("ascii", "ignore"))
-    several = len(numbers) > 1
-    clocks = len(numbers) > 2 and text.count(":") > 1
-    addresses = len(numbers) > 3 and text.count(".") > 2
+    options, bullets, diffs, headings = _openings(text)
     values = (
         math.log1p(prompt.user_chars) / 10,
         sum(map(len, numbers)) / size,
         share,
         min(text.count("?") + (text.count("？") + text.count("؟") if wide else 0), 5) / 5,
         float(tail.endswith(("?", "？", "؟"))),
-        _capped(_OPTION, text, 5) if lines or size < _SHORT_LINE else 0.0,
+        min(options, 5) / 5 if lines or size < _SHORT_LINE else 0.0,
         _capped(_LATEX, text, 5) if "\\" in text or "$" in text or "{" in text else 0.0,
-        math.log1p(lines) / 5,
-        _capped(_BULLET, text, 10) if lines else 0.0,
+        min(2.0, math.log1p(lines) / 5),
+        min(bullets, 10) / 10 if lines else 0.0,
         float("```" in text),
         float('"""' in text),
         float(_OPENS_CODE.match(text) is not None),
-        _capped(_DIFF, text, 5) if "\n-" in text or "\n+" in text or "@@ " in text or "diff --git" in text else 0.0,
-        min(sum([text.count(w) for w in _LOG_WORDS]) + (len(_CLOCK.findall(text)) if clocks else 0), 5) / 5,
-        _table_lines(text) / 10 if lines and max(map(text.count, ",|\t;")) > 1 else 0.0,
+        min(diffs, 5) / 5
+        if diffs and ("\n-" in text or "\n+" in text or "@@ " in text or "diff --git" in text)
+        else 0.0,
+        min(sum([text.count(w) for w in _LOG_WORDS]) + _clocks(text, numbers, shape), 5) / 5,
+        _table_lines(text) / 10 if lines else 0.0,
         _capped(_SLOT, text, 5) if "{" in text or "<" in text or "[" in text else 0.0,
-        min(text.count("\n#") + text.startswith("#"), 5) / 5,
+        min(headings, 5) / 5,
         min(len(numbers), 20) / 20,
-        _capped(_OPERATOR, text, 5) if several else 0.0,
-        min(sum([text.count(w) for w in _IDENTIFIERS]) + (len(_ADDRESS.findall(text)) if addresses else 0), 5) / 5,
+        _capped(_OPERATOR, text, 5) if sums else 0.0,
+        min(_identifiers(text, numbers, shape), 5) / 5,
         wide / size,
         float(_ROLE.match(text) is not None),
         float(prompt.user_chars <= _SHORT_TURN),
         math.log1p(len(prompt.system)) / 10,
-        math.log1p(prompt.n_messages) / 5,
-        math.log1p(prompt.n_tools) / 5,
+        min(2.0, math.log1p(prompt.n_messages) / 5),
+        min(2.0, math.log1p(prompt.n_tools) / 5),
     )
-    return np.array([min(2.0, v) for v in values], dtype=np.float32)
+    return np.array(values, dtype=np.float32)
 
 
 def _capped(pattern: re.Pattern[str], text: str, most: int) -> float:
     return min(len(pattern.findall(text)), most) / most
 
 
+def _openings(text: str) -> list[int]:
+    """Count how the lines of ``text`` open: with an answer option, a list mark, as part of a diff, as a heading."""
+    counts = [0, 0, 0, 0]
+    for match in _LINE.finditer("\n" + text):
+        counts[(match.lastindex or 1) - 1] += 1
+    return counts
+
+
+def _clocks(text: str, numbers: Sequence[str | bytes], shape: bytes) -> int:
+    """Count times of day; a digit of another script has no place in ``shape``, and none in a log."""
+    likely = len(numbers) > 2 and text.count(":") > 1 and b"00:00:00" in shape
+    return len(_CLOCK.findall(text)) if likely else 0
+
+
+def _identifiers(text: str, numbers: Sequence[str | bytes], shape: bytes) -> int:
+    """Count CVE numbers, addresses, hashes and system paths."""
+    found = text.count("CVE-") + text.count("hxxp")
+    if "\\" in text:
+        found += text.count(":\\")
+    if "/" in text:
+        found += text.count("/etc/") + text.count("/bin/")
+    if numbers:
+        found += text.count("sha256") + text.count("0x")
+    if len(numbers) > 3 and shape.count(b".0") > 2:
+        found += len(_ADDRESS.findall(text))
+    return found
+
+
 def _table_lines(text: str) -> int:
     """Count lines, of the first and last ten, that hold two or more of the same separator; at most 10."""
+    marks = [mark for mark in ",|\t;" if text.count(mark) > 1]
+    if not marks:
+        return 0
     lines = text.split("\n")
     shown = lines if len(lines) <= 20 else lines[:10] + lines[-10:]
-    rows = [x for x in shown if len(x) <= _SHORT_LINE and max(map(x.count, ",|\t;")) > 1]
+    rows = {i for mark in marks for i, x in enumerate(shown) if x.count(mark) > 1 and len(x) <= _SHORT_LINE}
     return min(10, len(rows))
 
 
@@ -201,54 +245,3 @@ def hashed_embedding(text: str) -> NDArray[np.float32]:
     np.add.at(vector, codes & 0xFF, signs)
     norm = float(np.linalg.norm(vector))
     return vector / np.float32(norm) if norm > 0 else vector
-
-
-_SCRIPTS: Final = (
-    (re.compile(r"[\u3040-\u30ff]"), "ja"),
-    (re.compile(r"[\uac00-\ud7a3]"), "ko"),
-    (re.compile(r"[\u4e00-\u9fff]"), "zh"),
-    (re.compile(r"[іїєґ]"), "uk"),
-    (re.compile(r"[\u0400-\u04ff]"), "ru"),
-    (re.compile(r"[\u0600-\u06ff]"), "ar"),
-    (re.compile(r"[\u0900-\u097f]"), "hi"),
-    (re.compile(r"[\u0e00-\u0e7f]"), "th"),
-    (re.compile(r"[\u0590-\u05ff]"), "he"),
-    (re.compile(r"[\u0370-\u03ff]"), "el"),
-)
-_STOPWORDS: Final[dict[str, frozenset[str]]] = {
-    "en": frozenset(
-        ["the", "of", "and", "to", "in", "is", "that", "for", "with", "this", "you", "what", "how", "are", "write"]
-    ),
-    "es": frozenset(
-        ["el", "los", "las", "una", "que", "para", "con", "por", "del", "cómo", "qué", "está", "escribe", "esta"]
-    ),
-    "de": frozenset(
-        ["der", "die", "das", "und", "ist", "nicht", "ein", "eine", "für", "mit", "den", "wie", "schreibe", "bitte"]
-    ),
-    "fr": frozenset(
-        ["le", "les", "des", "une", "est", "pour", "dans", "avec", "que", "qui", "du", "sur", "moi", "écris"]
-    ),
-    "pt": frozenset(
-        ["uma", "que", "para", "com", "não", "do", "da", "os", "como", "em", "você", "escreva", "por", "isso"]
-    ),
-    "it": frozenset(
-        ["il", "che", "per", "con", "una", "del", "della", "sono", "come", "gli", "non", "scrivi", "questo", "di"]
-    ),
-    "tr": frozenset(["bir", "ve", "bu", "için", "ile", "nasıl", "yaz", "mi", "ne", "olan", "bana", "şu"]),
-    "nl": frozenset(["het", "een", "van", "voor", "met", "niet", "dat", "op", "hoe", "schrijf", "deze", "zijn"]),
-    "pl": frozenset(["jest", "nie", "się", "na", "do", "jak", "dla", "napisz", "czy", "oraz", "ten"]),
-    "vi": frozenset(["là", "của", "và", "cho", "một", "các", "không", "viết", "hãy", "này", "trong"]),
-    "id": frozenset(["yang", "dan", "untuk", "dengan", "ini", "itu", "buat", "dari", "tidak", "tulis", "apa"]),
-}
-
-
-def language_hint(text: str) -> str:
-    """Guess the language of ``text`` by script, then by frequent words: an ISO 639-1 code, "" when unknown."""
-    head = text[:160]
-    if not head.isascii():
-        for pattern, code in _SCRIPTS:
-            if len(pattern.findall(head)) >= 3:
-                return code
-    found = set(words(head))
-    best = max(_STOPWORDS, key=lambda code: len(_STOPWORDS[code] & found))
-    return best if _STOPWORDS[best] & found else ""

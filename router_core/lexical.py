@@ -17,20 +17,25 @@ and pairs of those that stand together, ``=check=code``.
 from __future__ import annotations
 
 import re
+from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import combinations, pairwise
+from operator import add
 from typing import Final
 
-MAX_WORDS: Final = 96
+MAX_WORDS: Final = 60
 """Words read of one text: the first two thirds and the last third when there are more."""
 OPENING: Final = 7
 CLOSING: Final = 7
 STEM: Final = 6
 MAX_RUN: Final = 120
 """Characters read of one run written without spaces."""
-MAX_CHARS: Final = 900
+MAX_CHARS: Final = 600
 """Characters read of one text, shared between head and tail like the words."""
+DENSE_CHARS: Final = 240
+"""The same for a text of more than ``DENSE_BYTES`` bytes a character in UTF-8: there two characters say a word."""
+DENSE_BYTES: Final = 2.3
 HEAD_WORDS: Final = 26
 TAIL_WORDS: Final = 14
 NEAR: Final = 12
@@ -38,55 +43,110 @@ NEAR: Final = 12
 RUN_ENDS: Final = 24
 LONGEST_STEM: Final = 9
 HEAD: Final = 2
+LONGEST_IN_RUN: Final = 4
 
 _UNSPACED: Final = "\u0e00"
 """First character from which a run of letters is taken to be written without spaces (Thai, Han, kana)."""
 _HANGUL: Final = ("\uac00", "\ud7a3")
-_ASCII_WORD: Final = re.compile(r"[a-z]+|[0-9]+")
+_FOLD: Final = bytes([c if 48 <= c < 58 or 97 <= c < 123 else c + 32 if 65 <= c < 91 else 32 for c in range(256)])
+"""ASCII lower-cased, a space for all that is neither letter nor digit: splitting it is faster than an expression."""
 _WORD: Final = re.compile(
     r"\d+|[^\x00-@\[-`{-\xa9\xab-\xb4\xb6-\xb9\xbb-\xbf×÷\u02c2-\u02ff\u0589\u060c\u061b\u061f\u066a-\u066d\u06d4"
-    r"\u0964-\u096f\u2000-\u2bff\u3000-\u3004\u3007-\u3020\u30fb\ufe00-\ufe6f\uff00-\uff20\uff3b-\uff40\uff5b-\uff65"
-    r"\ud800-\udfff\ufff0-\uffff]+"
+    r"\u0964-\u096f\u2000-\u2bff\u2e80-\U0010ffff]+"
+    r"|[^\x00-\u2e7f\u3000-\u3004\u3007-\u3020\u30fb\ud800-\udfff\ufe00-\ufe6f\uff00-\uff20\uff3b-\uff40\uff5b-\uff65"
+    r"\ufff0-\uffff\U0001f000-\U0001faff]+"
 )
-_CODE_MARKS: Final = ("{", "}", ";", "(", ")", "=", "<", ">", "[", "]", "_", "\n    ", "\n\t", "//", "::", "->")
+"""Numbers, words of scripts with spaces, and runs of East Asian letters: a Latin word inside a run is a word."""
+_CODE_MARKS: Final = b"{};()=<>[]_"
+_CODE_PAIRS: Final = ("\n    ", "\n\t", "//", "::", "->")
 
 
 @dataclass(frozen=True, slots=True)
 class Lexicon:
-    """Words and word stems of many languages and the concepts they stand for (a word may stand for several)."""
+    """Words and word stems of many languages and the concepts they stand for (a word may stand for several).
+
+    The other tables say the same in the form that reading needs: concepts as terms (``=check``), the lengths of the
+    stems that begin with a word's first ``HEAD`` letters and of the entries that begin with a character inside an
+    unspaced run, both the longest first, and which words open an entry of two or three words.
+    """
 
     words: Mapping[str, tuple[str, ...]]
     stems: Mapping[str, tuple[str, ...]]
-    heads: frozenset[str]
-    """The first ``HEAD`` letters of every stem: most words are ruled out by one look."""
+    said: Mapping[str, tuple[str, ...]]
+    said_stems: Mapping[str, tuple[str, ...]]
+    stem_sizes: Mapping[str, tuple[int, ...]]
+    run_sizes: Mapping[str, tuple[int, ...]]
     phrase_starts: frozenset[str]
-    """The first words of entries of two or three words."""
 
     @classmethod
     def of(cls, words: Mapping[str, tuple[str, ...]], stems: Mapping[str, tuple[str, ...]]) -> Lexicon:
         """Build a lexicon from its two tables."""
+        said, said_stems = _as_terms(words), _as_terms(stems)
+        stem_sizes = _sizes([(stem[:HEAD], stem) for stem in stems if not _is_unspaced(stem[0])])
         starts = frozenset(entry.partition(" ")[0] for entry in words if " " in entry)
-        return cls(words, stems, frozenset(stem[:HEAD] for stem in stems), starts)
+        for start in starts - words.keys():  # so that a word that is not in ``said`` opens no phrase
+            said[start] = _of_stem(start, said_stems, stem_sizes.get(start[:HEAD], ()))
+        runs = _sizes([(word[0], word) for word in words if len(word) <= LONGEST_IN_RUN and word[0] >= _UNSPACED])
+        return cls(words, stems, said, said_stems, stem_sizes, runs, starts)
+
+
+def _as_terms(table: Mapping[str, tuple[str, ...]]) -> dict[str, tuple[str, ...]]:
+    return {entry: tuple(["=" + concept for concept in concepts_of]) for entry, concepts_of in table.items()}
+
+
+def _sizes(entries: list[tuple[str, str]]) -> dict[str, tuple[int, ...]]:
+    found: defaultdict[str, set[int]] = defaultdict(set)
+    for key, entry in entries:
+        found[key].add(len(entry))
+    return {key: tuple(sorted(sizes, reverse=True)) for key, sizes in found.items()}
+
+
+def _is_unspaced(first: str) -> bool:
+    return first >= _UNSPACED and not _HANGUL[0] <= first <= _HANGUL[1]
 
 
 def words(text: str) -> list[str]:
-    """Return the lower-cased words and numbers of ``text``, at most ``MAX_WORDS``."""
+    """Return the lower-cased words and numbers of ``text``, at most ``MAX_WORDS``.
+
+    Digits stay with the letters they touch in a text of ASCII alone ("utf8"), elsewhere they are words of their own.
+    """
     if "\\n" in text:  # line breaks that were escaped twice on their way here
         text = text.replace("\\n", " ")
-    if len(text) > MAX_CHARS:
-        head = MAX_CHARS * 2 // 3
-        text = text[:head] + " " + text[head - MAX_CHARS :]
-    found = (_ASCII_WORD if text.isascii() else _WORD).findall(text.lower())
+    text = _ends(text, MAX_CHARS)
+    if text.isascii():
+        found = text.encode().translate(_FOLD).decode().split()
+    else:
+        if len(text) > DENSE_CHARS and len(text.encode("utf-8", "replace")) > DENSE_BYTES * len(text):
+            text = _ends(text, DENSE_CHARS)
+        found = _WORD.findall(text.lower())
     if len(found) > MAX_WORDS:
         head = MAX_WORDS * 2 // 3
         return found[:head] + found[head - MAX_WORDS :]
     return found
 
 
-def terms(found: list[str]) -> list[str]:
-    """Return the distinct terms of a text's ``words`` in no particular order; see the module's list."""
-    spaced: list[str] = []
+def _ends(text: str, most: int) -> str:
+    head = most * 2 // 3
+    return text if len(text) <= most else f"{text[:head]} {text[head - most :]}"
+
+
+def terms(found: list[str]) -> set[str]:
+    """Return the distinct terms of a text's ``words``; see the module's list."""
     out: set[str] = set()
+    if not found or max(found) < _UNSPACED:
+        spaced = [word[:STEM] if word > ":" else "#" for word in found]
+    else:
+        spaced = _mixed(found, out)
+    out.update(spaced)
+    out.update(map(" ".join, pairwise(spaced)))
+    out.update(["^" + s for s in spaced[:OPENING]])
+    out.update(["$" + s for s in spaced[-CLOSING:]])
+    return out
+
+
+def _mixed(found: list[str], out: set[str]) -> list[str]:
+    """Return the stems of words of any script; a run written without spaces is ``~`` and adds its own terms."""
+    spaced: list[str] = []
     for word in found:
         first = word[0]
         if first < _UNSPACED:
@@ -97,78 +157,84 @@ def terms(found: list[str]) -> list[str]:
         else:
             _run(word[:MAX_RUN], out, first=not spaced)
             spaced.append("~")
-    out.update(spaced)
-    out.update([a + " " + b for a, b in pairwise(spaced)])
-    out.update(["^" + s for s in spaced[:OPENING]])
-    out.update(["$" + s for s in spaced[-CLOSING:]])
-    return list(out)
+    return spaced
 
 
 def _run(run: str, out: set[str], *, first: bool) -> None:
     """Add the pairs and triples of a run written without spaces, and its opening and closing ones marked."""
-    pairs = [a + b for a, b in pairwise(run)]
+    pairs = list(map(add, run, run[1:]))
     out.update(pairs or [run])
-    out.update([a + b[-1] for a, b in pairwise(pairs)])
+    out.update(map(add, pairs, run[2:]))
     if first:
         out.update(["^" + p for p in pairs[:6]])
     out.update(["$" + p for p in pairs[-4:]])
 
 
-def concepts(found: list[str], lexicon: Lexicon) -> list[str]:
+def concepts(found: list[str], lexicon: Lexicon) -> set[str]:
     """Return the concept terms of a text's ``words``; see the module's list."""
     if len(found) > HEAD_WORDS + TAIL_WORDS:
-        start, end = _spoken(found[:HEAD_WORDS], lexicon), _spoken(found[-TAIL_WORDS:], lexicon)
-    else:
-        start = _spoken(found, lexicon)
-        end = start[-NEAR:] if len(start) > NEAR else []
-    opening = {c for said in start[:NEAR] for c in said}
-    closing = {c for said in end[-NEAR:] for c in said}
-    out = {"=" + c for said in (*start, *end) for c in said}
-    out.update(["^=" + c for c in opening])
-    out.update(["$=" + c for c in closing])
-    out.update(["=" + a + "=" + b for a, b in combinations(sorted(opening)[:12], 2)])
-    out.update(["=" + a + "=" + b for a, b in combinations(sorted(closing)[:8], 2)])
-    return list(out)
+        found = found[:HEAD_WORDS] + found[-TAIL_WORDS:]
+    near = len(found) - NEAR if len(found) > NEAR else len(found)
+    out: set[str] = set()
+    opening: set[str] = set()
+    closing: set[str] = set()
+    for i, said in _spoken(found, lexicon):
+        out.update(said)
+        if i < NEAR:
+            opening.update(said)
+        if i >= near:
+            closing.update(said)
+    out.update(["^" + c for c in opening])
+    out.update(["$" + c for c in closing])
+    out.update(map("".join, combinations(sorted(opening)[:12], 2)))
+    out.update(map("".join, combinations(sorted(closing)[:8], 2)))
+    return out
 
 
-def _spoken(found: list[str], lexicon: Lexicon) -> list[tuple[str, ...]]:
-    """Return, for each word, the concepts it and the phrase it opens stand for."""
-    known, heads, starts = lexicon.words, lexicon.heads, lexicon.phrase_starts
-    said: list[tuple[str, ...]] = []
+def _spoken(found: list[str], lexicon: Lexicon) -> list[tuple[int, tuple[str, ...]]]:
+    """Return the concepts of each word and of the phrase it opens, with the word's place."""
+    known, sizes = lexicon.said, lexicon.stem_sizes
+    spoken: list[tuple[int, tuple[str, ...]]] = []
     for i, word in enumerate(found):
         if word in known:
-            concepts_of = known[word]
-        elif word[0] >= _UNSPACED and not _HANGUL[0] <= word[0] <= _HANGUL[1]:
-            concepts_of = _of_run(word, known)
+            said = known[word]
+            if word in lexicon.phrase_starts:
+                said += known.get(" ".join(found[i : i + 2]), ()) + known.get(" ".join(found[i : i + 3]), ())
+        elif (head := word[:HEAD]) in sizes:
+            said = _of_stem(word, lexicon.said_stems, sizes[head])
+        elif _is_unspaced(word[0]):
+            said = _of_run(word, lexicon)
         else:
-            concepts_of = _of_stem(word, lexicon.stems) if word[:HEAD] in heads else ()
-        if word in starts:
-            phrase = " ".join(found[i : i + 2])
-            concepts_of += known.get(phrase, ()) + known.get(" ".join(found[i : i + 3]), ())
-        said.append(concepts_of)
-    return said
+            continue
+        spoken.append((i, said))
+    return spoken
 
 
-def _of_stem(word: str, stems: Mapping[str, tuple[str, ...]]) -> tuple[str, ...]:
-    """Return the concepts of the longest stem that ``word`` begins with."""
-    for size in range(min(len(word), LONGEST_STEM), 1, -1):
+def _of_stem(word: str, stems: Mapping[str, tuple[str, ...]], sizes: tuple[int, ...]) -> tuple[str, ...]:
+    """Return the concepts of the longest stem that ``word`` begins with; ``sizes`` are the lengths to try."""
+    for size in sizes:
         if (stem := word[:size]) in stems:
             return stems[stem]
     return ()
 
 
-def _of_run(run: str, known: Mapping[str, tuple[str, ...]]) -> tuple[str, ...]:
+def _of_run(run: str, lexicon: Lexicon) -> tuple[str, ...]:
     """Find known words inside a run written without spaces: at its ends when it is long."""
     if len(run) > 2 * RUN_ENDS:
         run = run[:RUN_ENDS] + run[-RUN_ENDS:]
-    n = len(run)
-    pieces = [run[i : i + size] for size in (1, 2, 3, 4) for i in range(n - size + 1)]
-    return tuple([c for piece in pieces if piece in known for c in known[piece]])
+    known, sizes = lexicon.said, lexicon.run_sizes
+    said: list[str] = []
+    for i, char in enumerate(run):
+        if char in sizes:
+            for size in sizes[char]:
+                said += known.get(run[i : i + size], ())
+    return tuple(said)
 
 
 def code_share(text: str) -> float:
     """Estimate the share of ``text`` that is source code, in [0, 1], from the density of its punctuation."""
     if not text:
         return 0.0
-    marks = sum([text.count(mark) for mark in _CODE_MARKS])
+    plain = text.encode("ascii", "ignore")
+    marks = len(plain) - len(plain.translate(None, _CODE_MARKS)) + sum([text.count(pair) for pair in _CODE_PAIRS])
     return min(1.0, max(0.0, (marks / len(text) - 0.015) * 9.0))

@@ -74,7 +74,10 @@ def encode(rows: Sequence[Row], embedder: Embedder | None, lexicon: Lexicon) -> 
 
 def _blocks(text: str, weight: float, lexicon: Lexicon) -> list[tuple[list[str], float, bool]]:
     found = words(text)
-    return [(terms(found), weight, False), (concepts(found, lexicon), weight, True)] if found else []
+    if not found:
+        return []
+    # Sorted, so that the same corpus makes the same weights in every process.
+    return [(sorted(terms(found)), weight, False), (sorted(concepts(found, lexicon)), weight, True)]
 
 
 def choose_vocabulary(encoded: Encoded, settings: Settings) -> list[str]:

@@ -4,6 +4,8 @@ import importlib.util
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from gateway import embedding
 from gateway.embedding import load_embedder, read_rows
@@ -65,3 +67,37 @@ def test_without_the_package_there_is_no_embedder(monkeypatch):
 
 def test_without_its_files_there_is_no_embedder(tmp_path):
     assert read_rows(tmp_path / "w.safetensors", tmp_path / "t.json") is None
+
+
+def test_tokens_of_new_words_are_those_of_the_tokenizer_and_are_remembered(embedder):
+    from tokenizers import Tokenizer
+
+    root = importlib.util.find_spec("wordllama").submodule_search_locations[0]
+    plain = Tokenizer.from_file(f"{root}/{embedding._TOKENIZER}")
+    words = ["переработай", "Zwölfkämpfer", "x9y8z7", "ज़रूरत"]
+    text = " ".join(words)
+    first = embedder._ids("переработай Zwölfkämpfer x9y8z7")
+    assert first == plain.encode("переработай Zwölfkämpfer x9y8z7", add_special_tokens=False).ids
+    assert embedder.remembered["переработай"] == first[: len(embedder.remembered["переработай"])]
+    assert "x9y8z7" not in embedder.remembered  # nothing that may be a key
+    assert (embedder(text) == embedder(text)).all()
+
+
+def test_what_is_remembered_is_bounded(embedder, monkeypatch):
+    monkeypatch.setattr(embedding, "_REMEMBERED", 3)
+    for i in range(20):
+        embedder(f"wörter{chr(97 + i)}{chr(98 + i)} größer{chr(97 + i)}{chr(99 + i)}")
+    assert len(embedder.remembered) <= 5
+
+
+def test_east_asian_characters_are_looked_up_one_by_one(embedder):
+    assert embedder("中文").any()
+    assert (embedder("中文 Python") == embedder("中文Python")).all()
+    assert embedder("写一个函数") @ embedder("写一个程序") > embedder("写一个函数") @ embedder("今天天气很好")
+
+
+@given(st.text())
+def test_an_embedding_does_not_depend_on_what_was_seen_before(embedder, text):
+    first = embedder(text)
+    embedder.remembered.clear()
+    assert (embedder(text) == first).all()

@@ -1,11 +1,13 @@
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from router_core.features import DENSE_NAMES, EMBEDDING_SIZE, extract, hashed_embedding, language_hint, read_prompt
+from router_core.features import DENSE_NAMES, EMBEDDING_SIZE, extract, hashed_embedding, read_prompt
 
 
 def features(text, **more):
@@ -98,28 +100,6 @@ def test_a_prompt_of_system_text_alone_is_embedded_by_it():
     assert made.embedding.any()
 
 
-@pytest.mark.parametrize(
-    ("text", "code"),
-    [
-        ("Write the code for this", "en"),
-        ("Schreibe bitte ein Gedicht für mich", "de"),
-        ("escribe una función para la web", "es"),
-        ("напиши функцию", "ru"),
-        ("напиши ще їй про це: її, її", "uk"),
-        ("写一个函数吧", "zh"),
-        ("関数を書いてください", "ja"),
-        ("함수를 작성해", "ko"),
-        ("اكتب دالة", "ar"),
-        ("फ़ंक्शन लिखो", "hi"),
-        ("xyzzy 42", ""),
-        ("", ""),
-        ("é", ""),
-    ],
-)
-def test_language_hint(text, code):
-    assert language_hint(text) == code
-
-
 @given(st.text(max_size=3000))
 def test_any_text_has_finite_bounded_measures(text):
     made = features(text)
@@ -128,3 +108,29 @@ def test_any_text_has_finite_bounded_measures(text):
     assert made.dense.max() <= 2
     assert np.isfinite(made.embedding).all()
     assert made.input_tokens >= 1
+
+
+_LINE_OPENINGS = {
+    "options": (r"(?m)^[ \t]*[(（]?[A-Ja-jА-Е][)）.:、]", 5),
+    "bullets": (r"(?m)^[ \t]{0,8}(?:[-*•·]|\d{1,3}[.)、])[ \t]", 10),
+    "operators": (r"\d\s?[-+*/×÷=^%<>]\s?[\d(]", 5),
+    "numbers": (r"\d+", 20),
+}
+
+
+@pytest.mark.parametrize("name", _LINE_OPENINGS)
+@given(
+    pieces=st.lists(st.sampled_from([*"aB19:.-+(#*,|", " ", "\n", "\n- ", "\nA) ", "3 +\t4", "×", "３", "я", "\u3000"]))
+)
+def test_shortcuts_count_what_the_expressions_would(name, pieces):
+    text = "\n" + "".join(pieces)
+    pattern, most = _LINE_OPENINGS[name]
+    assert measure(text, name) == np.float32(min(len(re.findall(pattern, text)), most) / most)
+
+
+def test_a_table_in_any_separator_is_seen_and_a_list_of_words_is_not():
+    assert measure("a;b;c\n1|2|3\n4,5\n6\t7", "table") == pytest.approx(0.2)
+
+
+def test_paths_and_hashes_identify():
+    assert measure("see C:\\temp, /etc/passwd and sha256 of 0x1f", "identifiers") == pytest.approx(0.8)

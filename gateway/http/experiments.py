@@ -100,8 +100,6 @@ async def _done(work: Awaitable[Experiment]) -> Experiment:
 async def _body(request: Request) -> dict[str, Any]:
     """Return the body as a JSON object; an empty one is an empty object."""
     limits = replace(request.app.state.services.config.current.policy.limits, body_bytes=_BODY_BYTES)
-    raw = await read_body(request.receive, limits)
-    if not raw.strip():
-        return {}
     check_headers(request.scope["headers"], limits)
-    return parse_object(raw, limits)
+    raw = await read_body(request.receive, limits)
+    return parse_object(raw, limits) if raw.strip() else {}

@@ -219,3 +219,16 @@ async def test_floods_of_headers_are_refused(edge: Edge):
 
 async def test_after_all_this_the_gateway_is_well(edge: Edge):
     await edge.assert_well()
+
+
+@pytest.mark.parametrize("path", ["/admin/keys", "/v1/experiments", "/v1/feedback", "/v1/route"])
+async def test_every_body_is_read_with_the_same_care(edge: Edge, path: str):
+    for body in (b"[]", b"{", b'{"a":NaN}', b'{"a":1,"a":2}', b"\xff", b'{"a":' + b"[" * 100 + b"]" * 100 + b"}"):
+        assert_refused(await edge.send(body, path=path), 400, "invalid_json")
+    assert_refused(await edge.send(b'{"name":"x"}', {"Content-Type": "text/plain"}, path), 415)
+    assert_refused(await edge.send(b'{"name":"x"}', {"Content-Encoding": "gzip"}, path), 415)
+    answer = await edge.raw(post(b"", CLOSE, length=LIMIT + 1, path=path.encode()))
+    assert answer.startswith(b"HTTP/1.1 413 "), answer[:200]
+    head, _, rest = post(b'{"name":"x"}', CLOSE, path=path.encode()).partition(b"\r\n\r\n")
+    answer = await edge.raw(head + b"\r\n\r\n" + rest[:5], within_s=5)
+    assert answer.startswith(b"HTTP/1.1 408 "), answer[:200]

@@ -1,6 +1,6 @@
 """How long a decision takes: from features to plan on a 1 kB prompt, and ``decide()`` alone, by number of deployments.
 
-Run: ``python -m bench.decide``. Medians of interleaved rounds; nothing is sent anywhere.
+Run: ``python -m bench.decide``. Medians of CPU time; nothing is sent anywhere.
 """
 
 from __future__ import annotations
@@ -71,15 +71,15 @@ def learned(names: list[str], policy: Policy) -> Snapshot:
 
 
 def median_us(call: Callable[[], object]) -> float:
-    """Return the median over rounds of the mean time of a call, in microseconds."""
+    """Return the median over rounds of the mean CPU time of a call, in microseconds: a busy machine changes it least."""
     for _ in range(CALLS):
         call()
     rounds = []
     for _ in range(ROUNDS):
-        begin = time.perf_counter()
+        begin = time.thread_time()
         for _ in range(CALLS):
             call()
-        rounds.append((time.perf_counter() - begin) / CALLS * 1e6)
+        rounds.append((time.thread_time() - begin) / CALLS * 1e6)
     return statistics.median(rounds)
 
 

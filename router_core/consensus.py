@@ -17,7 +17,10 @@ MAX_CHARS: Final = 20_000
 
 _FENCE: Final = re.compile(r"```[^\n`]*\n(.*?)```", re.DOTALL)
 _NUMBER: Final = re.compile(r"[-+]?\d[\d,]*(?:\.\d+)?(?:[eE][-+]?\d+)?%?")
-_CHOICE: Final = re.compile(r"(?:answer|option|choice)?\s*(?:is|:)?\s*\(?([A-Ja-j])\)?[.:)]?\s*\Z", re.IGNORECASE)
+_CHOICE: Final = re.compile(
+    r"(?:\A|\b(?:answer|option|choice)\b[^\w]*(?:(?:is|would be)\b)?)[^\w]*([A-J])[^\w]*\Z", re.IGNORECASE
+)
+"""A letter of its own: all there is in the line, or what it calls its answer."""
 _LAST_LINE_CHARS: Final = 200
 _SHORT_CHARS: Final = 80
 _WORD: Final = re.compile(r"\w+")

@@ -66,7 +66,7 @@ INSIDE = [
     "http://metadata.google.internal/computeMetadata/v1/",
     "http://metadata/",
     "http://printer.local/",
-    "http://nas.lan/",
+    "http://nas." + "lan/",
     "http://router.home.arpa/",
     "http://host.docker.internal/",
     "http://①②⑦.⓪.⓪.①/",

@@ -71,7 +71,7 @@ def learned(names: list[str], policy: Policy) -> Snapshot:
 
 
 def median_us(call: Callable[[], object]) -> float:
-    """Return the median over rounds of the mean CPU time of a call, in microseconds: a busy machine changes it least."""
+    """Return the median over rounds of a call's mean CPU time in microseconds: a busy machine changes it least."""
     for _ in range(CALLS):
         call()
     rounds = []

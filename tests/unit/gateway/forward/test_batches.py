@@ -1,0 +1,80 @@
+"""Events travel in the batches their bytes came in: nothing waits for more, and nothing good is lost to what follows."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from gateway.forward.streams import OpenStream, RelayDecoder
+from gateway.forward.transport import Transport
+from router_core.errors import AttemptFailed
+from router_core.outcome import FailureKind
+
+pytestmark = pytest.mark.anyio
+
+
+class Content:
+    """A body that comes in given reads."""
+
+    def __init__(self, reads: list[bytes]) -> None:
+        self._reads = [*reads, b""]
+
+    async def readany(self) -> bytes:
+        return self._reads.pop(0)
+
+
+class Response:
+    """As much of an answer as a stream needs."""
+
+    status = 200
+    connection = None
+
+    def __init__(self, reads: list[bytes]) -> None:
+        self.headers: dict[str, str] = {}
+        self.content = Content(reads)
+        self.closed = False
+
+    def close(self) -> None:
+        self.closed = True
+
+
+def opened(*reads: bytes) -> tuple[OpenStream, Response]:
+    response: Any = Response(list(reads))
+    return OpenStream(Transport(), response, RelayDecoder(), event_bytes=1000), response
+
+
+async def test_what_one_read_brought_is_one_batch():
+    stream, _ = opened(b'data: {"a":1}\n\n', b'data: {"a":2}\n\ndata: {"a":3}\n\n', b": alive\n\n", b"data: [DONE]\n\n")
+    batches = [[event.chunk or event.done or event.comment for event in batch] async for batch in stream.batches()]
+    assert batches == [[{"a": 1}], [{"a": 2}, {"a": 3}], [True], [True]]
+
+
+async def test_an_event_in_two_reads_belongs_to_the_second():
+    stream, _ = opened(b'data: {"a":1}\n\ndata: {"a"', b":2}\n\n")
+    assert [len(batch) async for batch in stream.batches()] == [1, 1]
+
+
+async def test_what_came_before_a_broken_event_is_told_before_it_is():
+    stream, response = opened(b'data: {"a":1}\n\ndata: {"error":{"message":"out of memory"}}\n\ndata: {"a":2}\n\n')
+    told = []
+    with pytest.raises(AttemptFailed):
+        async for batch in stream.batches():
+            told += [event.chunk for event in batch]
+    assert told == [{"a": 1}]
+    assert response.closed
+
+
+async def test_a_stream_without_events_is_a_failure():
+    stream, _ = opened(b": only\n\n", b": signs of life\n\n")
+    with pytest.raises(AttemptFailed) as caught:
+        async for _ in stream.batches():
+            pass
+    assert caught.value.failure.kind is FailureKind.PROTOCOL
+
+
+async def test_one_by_one_is_the_same_events():
+    reads = (b'data: {"a":1}\n\ndata: {"a":2}\n\n', b"data: [DONE]\n\n")
+    stream, _ = opened(*reads)
+    whole, _ = opened(*reads)
+    assert [event async for event in stream] == [event async for batch in whole.batches() for event in batch]

@@ -1,0 +1,117 @@
+"""What of a stream's events goes to the client, and what is remembered of it."""
+
+from __future__ import annotations
+
+import orjson
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gateway.relay import DONE, Relay, frame, frames
+from router_core.deployment import Deployment
+from router_core.ports import Event
+from router_core.registry import Registry
+
+
+def deployment() -> Deployment:
+    rows = [
+        {
+            "id": "p/m",
+            "provider": "p",
+            "model": "m",
+            "context_window": 8000,
+            "price_usd_per_mtok": {"input": 1, "output": 2},
+        }
+    ]
+    return Registry.from_mapping({"providers": {"p": {"wire": "openai"}}, "deployments": rows}).deployments["p/m"]
+
+
+def relay(*, include_usage: bool = False, n: int = 1, keep_text: bool = False) -> Relay:
+    return Relay(deployment(), include_usage=include_usage, n=n, keep_text=keep_text)
+
+
+def chunk(delta: dict[str, object] | None = None, finish: str | None = None, **extra: object) -> Event:
+    choices = [] if delta is None and finish is None else [{"index": 0, "delta": delta or {}, "finish_reason": finish}]
+    raw = orjson.dumps({"id": "c1", "created": 7, "model": "m", "choices": choices, **extra})
+    return Event(orjson.loads(raw), raw)
+
+
+def test_an_event_that_needs_no_change_is_passed_on_as_the_very_bytes_that_came():
+    event = chunk({"content": "two words", "odd": [1.0, "é"]})
+    assert relay().feed(event) is event.raw
+
+
+def test_another_model_name_is_replaced_and_a_dated_one_is_kept():
+    raw = orjson.dumps({"model": "internal-name", "choices": []})
+    renamed = relay().feed(Event(orjson.loads(raw), raw))
+    assert renamed is not None
+    assert orjson.loads(renamed)["model"] == "m"
+    dated = orjson.dumps({"model": "m-2026-01-31", "choices": []})
+    assert relay().feed(Event(orjson.loads(dated), dated)) is dated
+
+
+def test_a_usage_of_null_that_nobody_asked_for_is_cut_out_and_nothing_else():
+    event = chunk({"content": "x"}, usage=None)
+    assert event.raw is not None
+    assert event.raw.endswith(b',"usage":null}')
+    assert relay().feed(event) == event.raw.replace(b',"usage":null', b"")
+    assert relay(include_usage=True).feed(event) is event.raw
+
+
+def test_text_that_looks_like_a_usage_of_null_is_left_alone():
+    event = chunk({"content": 'say ,"usage":null twice'}, usage=None)
+    sent = relay().feed(event)
+    assert sent is not None
+    assert orjson.loads(sent)["choices"][0]["delta"]["content"] == 'say ,"usage":null twice'
+    assert "usage" not in orjson.loads(sent)
+
+
+def test_the_usage_chunk_is_held_back_for_the_end_and_only_for_those_who_asked():
+    usage = {"prompt_tokens": 3, "completion_tokens": 4}
+    asked, silent = relay(include_usage=True), relay()
+    assert asked.feed(chunk(usage=usage)) is None
+    assert silent.feed(chunk(usage=usage)) is None
+    assert asked.usage == silent.usage == usage
+    assert asked.usage_chunk is not None
+    assert silent.usage_chunk is None
+
+
+def test_a_stream_is_complete_when_every_choice_has_ended():
+    both = relay(n=2)
+    both.feed(chunk({"content": "a"}, "stop"))
+    assert not both.complete
+    event = Event({"model": "m", "choices": [{"index": 1, "delta": {}, "finish_reason": "length"}]})
+    both.feed(event)
+    assert both.complete
+    assert both.finish_reason == "stop"
+
+
+def test_the_end_mark_and_broken_events_are_counted_and_never_sent():
+    told = relay()
+    assert told.feed(Event(malformed=True)) is None
+    assert told.feed(Event(done=True)) is None
+    assert (told.skipped, told.done) == (1, True)
+
+
+@pytest.mark.parametrize(
+    "shape", [{"choices": None}, {"choices": "x"}, {"choices": [3]}, {"choices": [{"delta": 5}]}, {}]
+)
+def test_shapes_nobody_knows_are_passed_on(shape: dict[str, object]):
+    raw = orjson.dumps({"model": "m", **shape})
+    assert relay().feed(Event(orjson.loads(raw), raw)) is raw
+
+
+def test_text_and_tool_calls_are_counted():
+    told = relay(keep_text=True)
+    told.feed(chunk({"content": "ab"}))
+    told.feed(chunk({"tool_calls": [{"index": 0, "id": "t1", "function": {"arguments": ""}}]}))
+    told.feed(chunk({"refusal": "no"}))
+    assert (told.text, told.tool_calls, told.refusal, told.plain) == ("ab", 1, True, False)
+    assert told.characters == 2 + 32 + 2
+    assert told.tail(0.5).provider_cost_usd == 0.5
+
+
+@given(st.lists(st.binary(min_size=1).filter(lambda data: b"\n" not in data), min_size=1))
+def test_events_sent_together_are_the_same_bytes_as_sent_one_by_one(payloads: list[bytes]):
+    assert frames(payloads) == b"".join(map(frame, payloads))
+    assert frame(b"[DONE]") == DONE

@@ -8,14 +8,9 @@ import gc
 import logging
 import os
 import random
-import secrets
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, Final
-
-from fastapi import FastAPI, Request
-from fastapi.responses import Response
-from starlette.exceptions import HTTPException
 
 from gateway import ledger
 from gateway.admission import Admission
@@ -29,28 +24,11 @@ from gateway.context import RequestContext
 from gateway.decisions import DecisionIds, RecentDecisions
 from gateway.demo.fleet import DemoProvider, handed_down, start_fleet, stop_fleet
 from gateway.demo.registry import demo_config
-from gateway.disconnect import Message, Receive
 from gateway.embedding import load_embedder
 from gateway.experiments import Experiments
 from gateway.feedback import FeedbackDesk
 from gateway.forward.catalog import facts
 from gateway.forward.forwarder import HttpForwarder, needs_litellm
-from gateway.http import (
-    admin,
-    dashboard,
-    experiments,
-    feedback,
-    health,
-    keys_admin,
-    metrics,
-    models,
-    not_yet,
-    route,
-    stats,
-)
-from gateway.http.chat import ChatEndpoint, Scope, Send
-from gateway.http.errors import ApiError
-from gateway.http.headers import request_id
 from gateway.idempotency import Idempotency
 from gateway.keys import KeyRing
 from gateway.learner import Learner
@@ -74,10 +52,8 @@ from router_core.outcome import RequestOutcome
 from router_core.ports import StateStore
 
 _log = logging.getLogger("gateway")
-CHAT: Final = "/v1/chat/completions"
 CALIBRATION: Final = "calibration.json"
 """A file of this name beside models.yaml is used; ``moe-gateway calibrate`` writes one."""
-_ROUTERS: Final = (models, route, feedback, stats, metrics, dashboard, health, admin, keys_admin, experiments, not_yet)
 
 
 def load_config(settings: Settings, overlay: Mapping[str, Any] | None = None) -> LoadedConfig:
@@ -133,28 +109,15 @@ def build(
     recent: RecentDecisions[Any] = RecentDecisions()
     recorder = Recorder(watching.observer, recent, ledger_rows)
     rng = random.Random()  # noqa: S311 - exploration and jitter, not secrets
-
-    def secret(name: str) -> Secret | None:
-        return config.current.secrets.get(name)
-
-    forwarder = HttpForwarder(
-        secrets=secret,
-        trust_env=settings.trust_env,
-        ca_file=str(settings.ca_file) if settings.ca_file is not None else None,
-    )
     services = Services(
         settings=settings,
         config=config,
-        forwarder=forwarder,
+        forwarder=_forwarder(settings, config),
         learner=Learner(steady, rng),
         observer=watching.observer,
         watching=watching,
         recorder=recorder,
-        keys=KeyRing(
-            api_keys=[key.reveal() for key in settings.api_keys],
-            admin_keys=[key.reveal() for key in settings.admin_keys],
-            metrics_keys=[key.reveal() for key in settings.metrics_keys],
-        ),
+        keys=_keys(settings),
         store=store,
         budgets=Budgets(store, lambda: config.current.policy.budgets),
         rate_limits=RateLimits(store),
@@ -178,6 +141,25 @@ def build(
     services.shadow = Shadow(services)
     services.after.extend((services.experiments.finished, services.shadow.finished))
     return services
+
+
+def _forwarder(settings: Settings, config: ConfigHolder) -> HttpForwarder:
+    """Return a forwarder that finds its keys in whatever configuration is in use."""
+    ca_file = str(settings.ca_file) if settings.ca_file is not None else None
+
+    def secret(name: str) -> Secret | None:
+        return config.current.secrets.get(name)
+
+    return HttpForwarder(secrets=secret, trust_env=settings.trust_env, ca_file=ca_file)
+
+
+def _keys(settings: Settings) -> KeyRing:
+    """Return a key ring that holds the environment's keys."""
+    return KeyRing(
+        api_keys=[key.reveal() for key in settings.api_keys],
+        admin_keys=[key.reveal() for key in settings.admin_keys],
+        metrics_keys=[key.reveal() for key in settings.metrics_keys],
+    )
 
 
 def ledger_rows(outcome: RequestOutcome, ctx: RequestContext) -> list[Mapping[str, Any]]:
@@ -250,75 +232,3 @@ async def stop(services: Services) -> None:
     await services.watching.stop()
     if services.demo:
         stop_fleet(services.demo)
-
-
-def browsed(services: Services) -> FastAPI:
-    """Return the FastAPI application for everything but the hot route. Its documents need an admin key."""
-    app = FastAPI(title="moe-gateway", docs_url=None, redoc_url=None, openapi_url=None, redirect_slashes=False)
-    app.state.services = services
-    for module in _ROUTERS:
-        app.include_router(module.router)
-
-    async def render(_: Request, exc: Exception) -> Response:
-        error = exc if isinstance(exc, ApiError) else _of_http(exc)
-        return Response(error.render(), error.status, error.all_headers(), "application/json")
-
-    app.add_exception_handler(ApiError, render)
-    app.add_exception_handler(HTTPException, render)
-    app.add_exception_handler(Exception, render)
-    return app
-
-
-def _of_http(exc: Exception) -> ApiError:
-    if isinstance(exc, HTTPException):
-        codes = {404: "not_found", 405: "method_not_allowed"}
-        code = codes.get(exc.status_code, "invalid_request")
-        return ApiError(exc.status_code, str(exc.detail), code, headers=exc.headers or {})
-    _log.error("a browsed route failed", exc_info=exc)
-    return ApiError(500, "the gateway failed; see its log", "internal_error")
-
-
-class GatewayApp:
-    """The ASGI application: the hot route at once, everything else through FastAPI."""
-
-    def __init__(self, services: Services) -> None:
-        """Make both applications."""
-        self.services = services
-        self.chat = ChatEndpoint(services)
-        self.browsed = browsed(services)
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer one request."""
-        if scope["type"] == "http":
-            if scope["path"] == CHAT:
-                await self.chat(scope, receive, send)
-            else:
-                await self.browsed(scope, receive, stamped(scope, send, self.services.steady))
-        elif scope["type"] == "lifespan":
-            await _lifespan(receive, send)
-        else:
-            await send({"type": "websocket.close", "code": 1003})
-
-
-def stamped(scope: Scope, send: Send, steady: Callable[[], float]) -> Send:
-    """Return a ``send`` that adds the request's id and the gateway's own time to a browsed response's headers."""
-    started = steady()
-    name = request_id(scope["headers"]) or f"req_{secrets.token_hex(12)}"
-
-    async def send_stamped(message: Message) -> None:
-        if message["type"] == "http.response.start":
-            elapsed = f"{(steady() - started) * 1000.0:.2f}"
-            own = [(b"x-request-id", name.encode()), (b"x-router-overhead-ms", elapsed.encode())]
-            message = {**message, "headers": [*message.get("headers", ()), *own]}
-        await send(message)
-
-    return send_stamped
-
-
-async def _lifespan(receive: Receive, send: Send) -> None:
-    """Acknowledge start and stop; the services are started and stopped by whoever runs the server."""
-    while True:
-        message = await receive()
-        await send({"type": f"{message['type']}.complete"})
-        if message["type"] == "lifespan.shutdown":
-            return

@@ -91,8 +91,9 @@ async def _gateway(args: argparse.Namespace) -> AsyncIterator[tuple[httpx.AsyncC
         async with httpx.AsyncClient(base_url=args.url, timeout=TIMEOUT_S) as client:
             yield client, await _listed(client)
         return
-    from gateway.app import GatewayApp, build, load_with_demo, start, stop
+    from gateway.app import build, load_with_demo, start, stop
     from gateway.config.settings import Settings
+    from gateway.http.asgi import GatewayApp
 
     given = {"config_dir": args.config_dir, "store_url": "memory://"}
     settings = Settings.from_env(os.environ, {name: value for name, value in given.items() if value is not None})

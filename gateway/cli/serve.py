@@ -14,11 +14,12 @@ from typing import Any
 
 import uvicorn
 
-from gateway.app import GatewayApp, build, has_callable, load_config, load_with_demo, start, stop
+from gateway.app import build, has_callable, load_config, load_with_demo, start, stop
 from gateway.cli.banner import banner
 from gateway.config.problems import ConfigInvalid
 from gateway.config.settings import VARIABLES, Settings, check_bind
 from gateway.demo.fleet import FLEET, DemoFailed, DemoProvider, hand_down, spawn, stop_fleet
+from gateway.http.asgi import GatewayApp
 from gateway.http.server import guarded
 from gateway.observe.logs import Logs
 from gateway.services import Services

@@ -10,7 +10,7 @@ import pytest
 from fastapi.routing import APIRoute
 
 from gateway import keys as keys_module
-from gateway.app import CHAT, browsed
+from gateway.http.asgi import CHAT, browsed
 from gateway.keys import KeyRing
 from tests.fakes.edge import ADMIN, CLIENT, SCRAPER, Edge, bearer
 

@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from schemathesis import Case
 
-from gateway.app import browsed
+from gateway.http.asgi import browsed
 from tests.fakes.edge import ADMIN, Edge, bearer
 
 ENDLESS = ("/dashboard/events",)

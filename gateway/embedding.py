@@ -38,6 +38,8 @@ _PLAIN: Final = bytes([c if chr(c).isalnum() and c < 128 else 32 for c in range(
 _SPACE: Final = "\u2581"
 _REMEMBERED: Final = 16_384
 _LONGEST_REMEMBERED: Final = 24
+_SHORT: Final = 4
+"""Up to here a word may have digits and be remembered; longer, it might be part of a key."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -45,7 +47,7 @@ class WordRows:
     """Mean of the rows of a text's tokens, unit norm. ``rows`` is int8 (tokens, 256), ``scales`` float32 (tokens,).
 
     ``known`` maps words, and East Asian characters, that are one token to it; ``opens`` says of each token whether it
-    begins a word. ``remembered`` holds the tokens of other words, letters only, and is emptied when full.
+    begins a word. ``remembered`` holds the tokens of other words (nothing long with digits) and is emptied when full.
     """
 
     rows: NDArray[np.int8]
@@ -82,7 +84,7 @@ class WordRows:
         return ids
 
     def _tokenize(self, words: list[str]) -> Iterator[list[int]]:
-        """Give the tokens of each of ``words``, and remember those of words of letters."""
+        """Give the tokens of each of ``words``, and remember those of plain words."""
         if not words:
             return
         ids: list[int] = self.tokenizer.encode(" ".join(words), add_special_tokens=False).ids
@@ -90,7 +92,7 @@ class WordRows:
         if len(self.remembered) > _REMEMBERED:
             self.remembered.clear()
         for word, start, end in zip(words, starts, [*starts[1:], len(ids)], strict=True):
-            if len(word) <= _LONGEST_REMEMBERED and word.isalpha():
+            if len(word) <= _SHORT or (len(word) <= _LONGEST_REMEMBERED and word.isalpha()):
                 self.remembered[word] = ids[start:end]
             yield ids[start:end]
 

@@ -51,14 +51,15 @@ _HANGUL: Final = ("\uac00", "\ud7a3")
 _FOLD: Final = bytes([c if 48 <= c < 58 or 97 <= c < 123 else c + 32 if 65 <= c < 91 else 32 for c in range(256)])
 """ASCII lower-cased, a space for all that is neither letter nor digit: splitting it is faster than an expression."""
 _WORD: Final = re.compile(
-    r"\d+|[^\x00-@\[-`{-\xa9\xab-\xb4\xb6-\xb9\xbb-\xbf×÷\u02c2-\u02ff\u0589\u060c\u061b\u061f\u066a-\u066d\u06d4"
-    r"\u0964-\u096f\u2000-\u2bff\u2e80-\U0010ffff]+"
+    r"[^\x00-@\[-`{-\xa9\xab-\xb4\xb6-\xb9\xbb-\xbf×÷\u02c2-\u02ff\u0589\u060c\u061b\u061f\u066a-\u066d\u06d4"
+    r"\u0964-\u096f\u2000-\u2bff\u2e80-\U0010ffff]+|[0-9]+"
     r"|[^\x00-\u2e7f\u3000-\u3004\u3007-\u3020\u30fb\ud800-\udfff\ufe00-\ufe6f\uff00-\uff20\uff3b-\uff40\uff5b-\uff65"
     r"\ufff0-\uffff\U0001f000-\U0001faff]+"
 )
-"""Numbers, words of scripts with spaces, and runs of East Asian letters: a Latin word inside a run is a word."""
+"""Words of scripts with spaces, numbers, and runs of East Asian letters: a Latin word inside a run is a word."""
 _CODE_MARKS: Final = b"{};()=<>[]_"
-_CODE_PAIRS: Final = ("\n    ", "\n\t", "//", "::", "->")
+_CODE_PAIRS: Final = (("\n", "\n    "), ("\t", "\n\t"), ("/", "//"), (":", "::"), (">", "->"))
+"""Marks of two characters or more, and for each a character without which it need not be searched."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,7 +203,7 @@ def _spoken(found: list[str], lexicon: Lexicon) -> list[tuple[int, tuple[str, ..
                 said += known.get(" ".join(found[i : i + 2]), ()) + known.get(" ".join(found[i : i + 3]), ())
         elif (head := word[:HEAD]) in sizes:
             said = _of_stem(word, lexicon.said_stems, sizes[head])
-        elif _is_unspaced(word[0]):
+        elif word >= _UNSPACED and _is_unspaced(word[0]):
             said = _of_run(word, lexicon)
         else:
             continue
@@ -236,5 +237,6 @@ def code_share(text: str) -> float:
     if not text:
         return 0.0
     plain = text.encode("ascii", "ignore")
-    marks = len(plain) - len(plain.translate(None, _CODE_MARKS)) + sum([text.count(pair) for pair in _CODE_PAIRS])
+    marks = len(plain) - len(plain.translate(None, _CODE_MARKS))
+    marks += sum([text.count(pair) for sign, pair in _CODE_PAIRS if sign in text])
     return min(1.0, max(0.0, (marks / len(text) - 0.015) * 9.0))

@@ -12,6 +12,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+import numpy as np
+
 USER_HEAD: Final = 1000
 USER_TAIL: Final = 600
 SYSTEM_HEAD: Final = 700
@@ -34,6 +36,8 @@ _MEDIA: Final[Mapping[str, str]] = {
     "input_file": "file",
     "document": "file",
 }
+_TWO_BYTES_FROM: Final = np.uint16(0x80)
+_THREE_BYTES_FROM: Final = np.uint16(0x800)
 _SYSTEM_ROLES: Final = frozenset({"system", "developer"})
 _TOOL_ROLES: Final = frozenset({"tool", "function"})
 
@@ -77,12 +81,16 @@ class _Count:
     tool_messages: bool = False
 
     def text(self, text: str) -> None:
-        """Add one text's size; ASCII texts cost one ``isascii``."""
+        """Add one text's size; ASCII texts cost one ``isascii``, others three looks at their UTF-16."""
         self.chars += len(text)
         if not text.isascii():
-            ascii_chars = len(text.encode("ascii", "ignore"))
-            self.wide_chars += len(text) - ascii_chars
-            self.wide_bytes += len(text.encode("utf-8", "replace")) - ascii_chars
+            units = np.frombuffer(text.encode("utf-16-le", "surrogatepass"), dtype=np.uint16)
+            wide = len(text) - int(np.count_nonzero(units < _TWO_BYTES_FROM))
+            narrow = len(text) - wide
+            two_bytes = int(np.count_nonzero(units < _THREE_BYTES_FROM)) - narrow
+            four_bytes = len(units) - len(text)  # these take two units
+            self.wide_chars += wide
+            self.wide_bytes += 3 * wide - two_bytes + four_bytes
 
     def size(self, value: object) -> None:
         """Add the size of a schema or a tool call, read as its text."""

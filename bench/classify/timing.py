@@ -1,7 +1,8 @@
 """Time of reading, measuring and classifying one prompt: ``python -m bench.classify.timing``.
 
 Single thread, forty different prompts of each kind in turn. Prints microseconds of the thread's CPU time (what a busy
-machine leaves comparable) and of the wall clock for 1 kB and 100 kB of English, source code, Russian and Chinese.
+machine leaves comparable) and of the wall clock for 1 kB, 100 kB and 1 MB of English, source code, Russian and
+Chinese, and before these what the first call after loading costs.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import random
 import time
 
+from bench.machine import heading
 from gateway.embedding import load_embedder
 from gateway.weights import load_classifier
 from router_core.classifier import classify
@@ -37,8 +39,14 @@ def main() -> None:
     """Print the table."""
     embedder, model = load_embedder(), load_classifier()
     rng = random.Random(5)
+    print(heading("bench.classify.timing"))
+    body = {"messages": [{"role": "user", "content": texts("en", 1_000, rng)}]}
+    start = time.perf_counter_ns()
+    prompt = read_prompt(body)
+    classify(prompt, extract(prompt, embedder), model)
+    print(f"first call after loading: {(time.perf_counter_ns() - start) / 1000:.0f} microseconds; then:")
     print(f"{'text':<8}{'bytes':>8}{'cpu p50':>9}{'p95':>7}{'p99':>7}{'wall p50':>10}{'p95':>7}{'p99':>7}")
-    for size in (1_000, 100_000):
+    for size in (1_000, 100_000, 1_000_000):
         for kind in ("en", "code", "ru", "zh"):
             bodies = [{"messages": [{"role": "user", "content": texts(kind, size, rng)}]} for _ in range(40)]
             cpu, wall = [], []

@@ -65,6 +65,13 @@ def test_wide_characters_are_counted_with_their_bytes():
     assert (prompt.chars, prompt.wide_chars, prompt.wide_bytes) == (8, 4, 10)
 
 
+@given(st.text())
+def test_the_bytes_of_any_text_are_those_of_utf_8(text):
+    prompt = read_prompt(chat(("user", text)))
+    narrow = sum(c.isascii() for c in text)
+    assert (prompt.wide_chars, prompt.wide_bytes) == (len(text) - narrow, len(text.encode()) - narrow)
+
+
 def test_lone_surrogates_are_counted():
     assert read_prompt(chat(("user", "\ud800x"))).wide_chars == 1
 

@@ -20,45 +20,10 @@ from typing import Any, Final
 from gateway.forward.litellm_door import Door
 from gateway.forward.words import clean
 from router_core.errors import AttemptFailed
+from router_core.needs import KNOWN
 from router_core.outcome import Failure, FailureKind
 
-STANDARD: Final = frozenset(
-    {
-        "audio",
-        "frequency_penalty",
-        "function_call",
-        "functions",
-        "logit_bias",
-        "logprobs",
-        "max_completion_tokens",
-        "max_tokens",
-        "metadata",
-        "modalities",
-        "n",
-        "parallel_tool_calls",
-        "prediction",
-        "presence_penalty",
-        "prompt_cache_key",
-        "prompt_cache_retention",
-        "reasoning_effort",
-        "response_format",
-        "safety_identifier",
-        "seed",
-        "service_tier",
-        "stop",
-        "store",
-        "stream_options",
-        "temperature",
-        "thinking",
-        "tool_choice",
-        "tools",
-        "top_logprobs",
-        "top_p",
-        "user",
-        "verbosity",
-        "web_search_options",
-    }
-)
+STANDARD: Final = KNOWN - {"messages", "model", "stream"}
 """The parameters of OpenAI's chat completions, and ``thinking``, which litellm treats as one of them."""
 
 ADVISORY: Final = frozenset(

@@ -57,19 +57,20 @@ async def test_an_event_in_two_reads_belongs_to_the_second():
 
 async def test_what_came_before_a_broken_event_is_told_before_it_is():
     stream, response = opened(b'data: {"a":1}\n\ndata: {"error":{"message":"out of memory"}}\n\ndata: {"a":2}\n\n')
-    told = []
+    batches = stream.batches()
+    assert [event.chunk for event in await anext(batches)] == [{"a": 1}]
     with pytest.raises(AttemptFailed):
-        async for batch in stream.batches():
-            told += [event.chunk for event in batch]
-    assert told == [{"a": 1}]
+        await anext(batches)
     assert response.closed
 
 
 async def test_a_stream_without_events_is_a_failure():
     stream, _ = opened(b": only\n\n", b": signs of life\n\n")
+    batches = stream.batches()
+    assert [event.comment for event in await anext(batches)] == [True]
+    await anext(batches)
     with pytest.raises(AttemptFailed) as caught:
-        async for _ in stream.batches():
-            pass
+        await anext(batches)
     assert caught.value.failure.kind is FailureKind.PROTOCOL
 
 

@@ -50,7 +50,7 @@ def models(bases: dict[str, str]) -> dict[str, Any]:
             "id": f"{wire}/bench-model-{index}",
             "provider": wire,
             "model": f"bench-model-{index}",
-            "context_window": 128_000,
+            "context_window": 2_000_000,
             "price_usd_per_mtok": {"input": 1.0, "output": 2.0},
             "capabilities": ["tools", "vision", "json_schema"],
             "quality": {"default": 0.5 + index * 0.02},

@@ -5,7 +5,7 @@ from __future__ import annotations
 from gateway.budgets import FREE, Refusal
 from gateway.context import RequestContext
 from gateway.http.errors import ApiError
-from gateway.rate_limits import TooMany
+from gateway.rate_limits import Pass, TooMany
 from gateway.services import Services
 from router_core.decision import Attempt
 from router_core.deployment import Deployment, Limits
@@ -68,6 +68,7 @@ async def admit(services: Services, ctx: RequestContext) -> None:
 async def may_call(services: Services, ctx: RequestContext, deployment: Deployment) -> bool:
     """Ask for leave under what a deployment and its provider allow; False when a limit is reached."""
     provider = ctx.registry.providers[deployment.provider]
+    taken: list[Pass] = []
     for subject, limits in (
         (f"deployment:{deployment.id}", deployment.limits),
         (f"provider:{provider.id}", provider.limits),
@@ -76,8 +77,11 @@ async def may_call(services: Services, ctx: RequestContext, deployment: Deployme
             continue
         found = await services.rate_limits.ask(subject, limits, _tokens(ctx))
         if isinstance(found, TooMany):
+            for given in taken:  # the call is not made, so it holds no place and uses no tokens
+                services.rate_limits.done(given, 0.0)
             return False
-        ctx.passes.append(found)
+        taken.append(found)
+    ctx.passes += taken
     return True
 
 

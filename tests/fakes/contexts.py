@@ -67,7 +67,7 @@ def services(found: Registry | None = None, policy: Policy | None = None, **chan
         "recorder": Recorder(observer, recent),
         "keys": KeyRing(),
         "store": store,
-        "budgets": Budgets(store, lambda: current.policy.budgets, clock=clock.monotonic, wall=clock.time),
+        "budgets": Budgets(store, lambda: current.policy.budgets, wall=clock.time),
         "rate_limits": RateLimits(store, clock=clock.monotonic, wall=clock.time),
         "idempotency": None,
         "sessions": Sessions(),

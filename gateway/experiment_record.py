@@ -33,6 +33,7 @@ _SHOWN: Final = (
     "reason",
 )  # fmt: skip
 _HYPOTHESIS_CHARS: Final = 500
+_LONGEST_S: Final = 10 * 366 * 86_400.0
 
 
 def of_wishes(wishes: Mapping[str, Any], experiment_id: str, now: float) -> Experiment:
@@ -53,7 +54,10 @@ def of_wishes(wishes: Mapping[str, Any], experiment_id: str, now: float) -> Expe
     if wishes.get("min_samples") is not None:
         values["min_samples"] = int(_number("min_samples", wishes["min_samples"], 20, 10_000_000, whole=True))
     if wishes.get("ends_at") is not None:
-        values["ends_at"] = _number("ends_at", wishes["ends_at"], now, now + 10 * 365 * 86_400)
+        values["ends_at"] = _number("ends_at", wishes["ends_at"], 0.0, 1e12)
+        if not now < values["ends_at"] < now + _LONGEST_S:
+            msg = "ends_at: must be Unix seconds of the next ten years"
+            raise ConfigError(msg)
     if wishes.get("guardrails") is not None:
         values["guardrails"] = _guardrails(wishes["guardrails"])
     values["arms"] = _arms(wishes.get("arms"))

@@ -24,8 +24,9 @@ def judged(ask: Ask) -> str | None:
     The best answer is one without doubt in it, the longer one of several such. Letters and places do not matter, and
     nothing that an answer says of itself does.
     """
-    verdict = JUDGE_SYSTEM in ask.system
-    if not verdict and SYNTHESIS_SYSTEM not in ask.system:
+    asked = f"{ask.system}\n{ask.prompt}"  # a translator may put the system's words before the user's
+    verdict = JUDGE_SYSTEM in asked
+    if not verdict and SYNTHESIS_SYSTEM not in asked:
         return None
     found = [(match["letter"], match["text"]) for match in _BLOCK.finditer(ask.prompt)]
     if not found:

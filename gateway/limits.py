@@ -10,7 +10,7 @@ from typing import Final
 
 from router_core import decay
 from router_core.deployment import Deployment, Provider
-from router_core.latency import quantile
+from router_core.latency import quantile, value_of
 from router_core.policy import Policy
 from router_core.request import RoutingRequest
 from router_core.series import Series
@@ -53,9 +53,9 @@ def whole_answer_limit(
     expected = max(float(tokens), series.summary.mean_output or 0.0)
     limit = cold * (1.0 + expected / _TOKENS_PER_FIRST_LIMIT) + request.input_tokens / _TOKENS_PER_SECOND_READ
     del now  # durations only ever raise this limit, however old they are
-    slowest = quantile(series.durations, 0.99)
-    if slowest is not None:
-        limit = max(limit, slowest * times.learned_quantile_factor)
+    factor = times.learned_quantile_factor
+    if series.durations and value_of(max(series.durations)) * factor > limit:  # else no quantile can raise it
+        limit = max(limit, (quantile(series.durations, 0.99) or 0.0) * factor)
     return min(limit, total)
 
 

@@ -11,7 +11,9 @@ Weights may be fractional: decayed sums (``decay.py``) and plain counts work ali
 from __future__ import annotations
 
 import math
+from bisect import bisect_left
 from collections.abc import Mapping
+from itertools import accumulate
 from typing import Final
 
 ALPHA: Final = 0.01
@@ -55,16 +57,14 @@ def quantile(bins: Mapping[int, float], q: float) -> float | None:
     if not 0.0 <= q <= 1.0:
         msg = f"a quantile must be within [0, 1], not {q!r}"
         raise ValueError(msg)
-    held = sorted((index, weight) for index, weight in bins.items() if weight > 0.0)
+    held = sorted(bins.items())
+    if held and min(bins.values()) <= 0.0:
+        held = [item for item in held if item[1] > 0.0]
     if not held:
         return None
-    wanted = q * math.fsum(weight for _, weight in held)
-    seen = 0.0
-    for index, weight in held[:-1]:
-        seen += weight
-        if seen >= wanted:
-            return value_of(index)
-    return value_of(held[-1][0])
+    weights = [weight for _, weight in held]
+    place = bisect_left(list(accumulate(weights)), q * math.fsum(weights))
+    return value_of(held[min(place, len(held) - 1)][0])
 
 
 def merge(a: Mapping[int, float], b: Mapping[int, float]) -> dict[int, float]:

@@ -145,6 +145,7 @@ class Logs:
     def start(self) -> None:
         """Replace the root logger's handlers."""
         root = logging.getLogger()
+        skip_what_no_line_shows()
         self._before = (root.level, root.handlers[:])
         root.handlers[:] = [self._handler]
         root.setLevel(self._level)
@@ -158,6 +159,15 @@ class Logs:
             level, root.handlers[:] = self._before
             root.setLevel(level)
             self._before = None
+
+
+def skip_what_no_line_shows() -> None:
+    """Keep records from collecting caller, thread and process (https://docs.python.org/3/howto/logging.html#optimization).
+
+    Looking for the caller alone is a quarter of what a record costs.
+    """
+    for name in ("_srcfile", "logThreads", "logProcesses", "logMultiprocessing", "logAsyncioTasks"):
+        setattr(logging, name, None if name == "_srcfile" else False)
 
 
 class RequestLog:

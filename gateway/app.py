@@ -48,8 +48,11 @@ from gateway.steady import SteadyClock
 from gateway.store_errors import StoreError
 from gateway.upkeep import Upkeep
 from gateway.weights import load_classifier
+from router_core.classifier import classify
+from router_core.features import extract
 from router_core.outcome import RequestOutcome
 from router_core.ports import StateStore
+from router_core.prompt import read_prompt
 
 _log = logging.getLogger("gateway")
 CALIBRATION: Final = "calibration.json"
@@ -193,12 +196,19 @@ async def start(services: Services) -> None:
     ]
     services.sharing = sharing
     services.watcher.holder.on_reload(lambda _, report: _log.info("%s", report))
+    warm_classifier(services)
     await _warm(services)
     gc.collect()
     gc.freeze()
     gc.set_threshold(50_000, 20, 20)
     give_back_memory()
     services.ready = True
+
+
+def warm_classifier(services: Services) -> None:
+    """Classify one text, so that the first request does not pay for what is made on first use."""
+    prompt = read_prompt({"messages": [{"role": "user", "content": "Explain what this function does and test it."}]})
+    classify(prompt, extract(prompt, services.embedder), services.classifier)
 
 
 async def _warm(services: Services) -> None:

@@ -28,7 +28,7 @@ POLICY = {
     "scoring": {"live_min_requests": 1000},
 }
 HINTS = {"task": "general"}
-ASKED = 6
+ASKED = 5
 COUNT = itertools.count()  # no prompt twice: asking again soon would count against the first answer
 
 

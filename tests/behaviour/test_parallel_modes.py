@@ -37,6 +37,7 @@ def legs(*, failed: tuple[str, ...] = ()) -> list[tuple[str, str, bool]]:
 async def test_the_first_to_answer_wins_and_the_losers_are_cancelled_at_once(panel: Panel, stream: bool):
     panel.providers["alpha"].fail("hang", None)
     panel.providers["gamma"].fail("hang", None)
+    panel.providers["beta"].answer("beta says so", first_delay_s=0.3)  # by then all three are under way
     reply = await panel.ask("first_success", stream=stream)
     assert reply.text == "beta says so"
     assert reply.headers["x-router-deployment"] == "beta/small"

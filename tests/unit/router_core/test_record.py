@@ -96,7 +96,7 @@ DOWN = after(EMPTY, *[attempt(name, NOW, failure="not_found") for name in SETUP.
         (request("acme/m1"), EMPTY, Policy(), (0.4, 0.0), {"chosen": "acme/m1", "fallbacks": ["gamma/m3"]}),
         (request(exclude=("acme",), min_quality=0.9), EMPTY, Policy(), (0.4, 0.0), {"chosen": None, "attempts": []}),
         (request(), DOWN, RESORTING, (0.4, 0.0), {"last_resort": True, "chosen": "acme/m1"}),
-        (request(mode=Mode.VOTING), EMPTY, Policy(), (0.4, 0.0), {"legs": 3, "judge": "acme/m2", "mode": "voting"}),
+        (request(mode=Mode.VOTING), EMPTY, Policy(), (0.4, 0.0), {"legs": 3, "judge": None, "mode": "voting"}),
     ],
     ids=["explored", "weighted", "listed", "pinned", "refused", "last resort", "fan-out"],
 )

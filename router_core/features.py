@@ -152,8 +152,8 @@ def dense_features(prompt: Prompt, share: float) -> NDArray[np.float32]:
     plain = text.encode("ascii", "ignore")
     wide = len(text) - len(plain)
     numbers = _NUMBER.findall(text) if wide else plain.translate(_DIGITS).split()
-    shape = plain.translate(_SHAPE, _BLANKS) if len(numbers) > 1 else b""
-    sums = b"0+0" in shape or b"0+(" in shape or (wide > 0 and len(numbers) > 1)
+    shape = plain.translate(_SHAPE, _BLANKS) if numbers else b""
+    sums = b"0+0" in shape or b"0+(" in shape or (wide > 0 and bool(numbers))
     tail = text[-40:].rstrip(" \n\r\t\"'”»)")
     lines = text.count("\n")
     options, bullets, diffs, headings = _openings(text)

@@ -153,7 +153,7 @@ class Exchanger:
     async def _exchange(self) -> None:
         pull = await self.store.pull(self._cursor)
         if self._epoch and pull.epoch != self._epoch:
-            await self._restore(pull)
+            await self._restore()
             pull = await self.store.pull("")
         if self._outbox is not None:
             await self._deliver()
@@ -232,12 +232,14 @@ class Exchanger:
         self._delivered.append(Batch(self._outbox.id, self._outbox.sums, self._outbox.maxima))
         self._outbox = None
 
-    async def _restore(self, found: Pull) -> None:
+    async def _restore(self) -> None:
         """Give an emptied store back what was in it: the first worker its whole memory, everyone their last batches.
 
         ``marks`` say what a memory contains, so a batch that is in it is not counted again.
         """
-        whole = Batch(f"restore-{found.epoch}:1", self._seen_sums, self._seen_maxima, marks=self._seen_marks)
+        # One name for all: an emptied memory has no marks, so whoever is first fills it, and nobody after. Named by the
+        # memory's epoch it could happen twice: the first to look finds no epoch yet, the next one finds a new one.
+        whole = Batch("restore:1", self._seen_sums, self._seen_maxima, marks=self._seen_marks)
         await self.store.push(whole)
         for batch in self._delivered:
             await self.store.push(batch)

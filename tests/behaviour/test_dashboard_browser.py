@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from selenium.common.exceptions import StaleElementReferenceException
 from selenium.webdriver.chrome.webdriver import WebDriver
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
@@ -126,7 +127,10 @@ def test_learning_shows_intervals_and_changes_with_the_task(page: WebDriver, add
     before = page.find_element(By.CSS_SELECTOR, ".posteriors").text
     choose = page.find_element(By.CSS_SELECTOR, "select")
     choose.send_keys("planning")
-    WebDriverWait(page, 5).until(lambda driver: driver.find_element(By.CSS_SELECTOR, ".posteriors").text != before)
+    # The page draws anew while it is read: an element that went stale is looked up again.
+    WebDriverWait(page, 5, ignored_exceptions=(StaleElementReferenceException,)).until(
+        lambda driver: driver.find_element(By.CSS_SELECTOR, ".posteriors").text != before
+    )
     assert page.find_elements(By.CSS_SELECTOR, "svg.calibration circle")
 
 

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
-from router_core.errors import ConfigError
+from router_core.deployment import Limits
 
 __all__ = [
     "MINUTE_S",
@@ -41,20 +41,8 @@ class Measure(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class KeyLimits:
+class KeyLimits(Limits):
     """What a virtual key may use: requests and tokens per minute, calls open at the same time; None: unlimited."""
-
-    requests_per_minute: int | None = None
-    tokens_per_minute: int | None = None
-    max_in_flight: int | None = None
-
-    def __post_init__(self) -> None:
-        """Refuse limits that would block everything."""
-        for name in ("requests_per_minute", "tokens_per_minute", "max_in_flight"):
-            value = getattr(self, name)
-            if value is not None and value < 1:
-                msg = f"{name} must be at least 1, not {value!r}"
-                raise ConfigError(msg)
 
     @property
     def unlimited(self) -> bool:

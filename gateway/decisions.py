@@ -24,19 +24,21 @@ class DecisionIds:
 
     def __init__(self, key: bytes | None = None, worker: int | None = None) -> None:
         """Use a shared key, or one of this process's own."""
-        self._key = key or secrets.token_bytes(32)
+        self.key = key or secrets.token_bytes(32)
+        self._before: bytes | None = None
         self._worker = (secrets.randbits(24) if worker is None else worker) & 0xFFFFFF
         self._count = secrets.randbits(24)
 
     def rekey(self, key: bytes) -> None:
-        """Take the key all workers share."""
-        self._key = key
+        """Take the key all workers share; ids given out under the one before stay good."""
+        if key != self.key:
+            self.key, self._before = key, self.key
 
     def new(self, at: float) -> str:
         """Return a fresh id made at wall-clock second ``at``."""
         self._count = (self._count + 1) & 0xFFFFFF
         body = struct.pack(">IQ", int(at) & 0xFFFFFFFF, self._worker << 40 | self._count << 16)[: _BODY - 2]
-        return "dec_" + _text(body + self._mac(body))
+        return "dec_" + _text(body + _mac(body, self.key))
 
     def made_at(self, decision_id: str) -> float | None:
         """Return when an id was made, or None when it is not one of ours."""
@@ -47,12 +49,16 @@ class DecisionIds:
         except ValueError:
             return None
         body, mac = raw[:-_MAC], raw[-_MAC:]
-        if len(body) != _BODY - 2 or not hmac.compare_digest(mac, self._mac(body)):
+        if len(body) != _BODY - 2:
+            return None
+        good = hmac.compare_digest(mac, _mac(body, self.key))
+        if not good and (self._before is None or not hmac.compare_digest(mac, _mac(body, self._before))):
             return None
         return float(struct.unpack(">I", body[:4])[0])
 
-    def _mac(self, body: bytes) -> bytes:
-        return hashlib.blake2s(body, key=self._key, digest_size=_MAC).digest()
+
+def _mac(body: bytes, key: bytes) -> bytes:
+    return hashlib.blake2s(body, key=key, digest_size=_MAC).digest()
 
 
 def _text(raw: bytes) -> str:

@@ -167,18 +167,25 @@ class Experiments:
         if len(self._all) >= MOST:
             msg = f"name: there are {MOST} experiments already"
             raise ConfigError(msg)
-        await self._write(made)
+        await self._store.put(KIND, made.id, to_json(made))
+        await self._tell(made)
         return made
 
     async def move(self, experiment_id: str, state: ExperimentState, reason: str = "") -> Experiment:
         """Start, stop or conclude; raises UnknownExperiment, ConfigError for a move that may not be, StoreError."""
-        await self.reload()
-        moved = self.get(experiment_id).moved(state, reason)
-        await self._write(moved)
-        return moved
+        while True:
+            data = await self._store.get(KIND, experiment_id)
+            found = None if data is None else from_json(data)
+            if found is None:
+                msg = f"there is no experiment {experiment_id[:80]!r}"
+                raise UnknownExperiment(msg)
+            moved = found.moved(state, reason)
+            # Over what was read only: a worker that stops an experiment for harm and an operator may come together.
+            if await self._store.swap(KIND, experiment_id, to_json(moved), data):
+                await self._tell(moved)
+                return moved
 
-    async def _write(self, experiment: Experiment) -> None:
-        await self._store.put(KIND, experiment.id, to_json(experiment))
+    async def _tell(self, experiment: Experiment) -> None:
         self._install({**self._all, experiment.id: experiment})
         await self._store.publish(TOPIC, experiment.id.encode())
 
@@ -218,9 +225,13 @@ class Experiments:
             breach = self.report(experiment).breach
             if breach is not None:
                 _log.warning("experiment %s is stopped: %s", experiment.id, breach)
-                await self._write(experiment.moved(ExperimentState.STOPPED, f"guardrail: {breach}"))
+                await self._end(experiment, ExperimentState.STOPPED, f"guardrail: {breach}")
             elif experiment.ends_at is not None and self._now() >= experiment.ends_at:
-                await self._write(experiment.moved(ExperimentState.CONCLUDED, "its end date has come"))
+                await self._end(experiment, ExperimentState.CONCLUDED, "its end date has come")
+
+    async def _end(self, experiment: Experiment, state: ExperimentState, reason: str) -> None:
+        with contextlib.suppress(ConfigError, UnknownExperiment):  # somebody else has ended it already
+            await self.move(experiment.id, state, reason)
 
     def _install(self, found: dict[str, Experiment]) -> None:
         self._all = found

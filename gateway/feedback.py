@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import secrets
 from collections import OrderedDict
 from collections.abc import Mapping
 from typing import Any, Final, NamedTuple
@@ -67,11 +68,10 @@ class FeedbackDesk:
                 raise ApiError(404, "there is no such decision", "decision_not_found", "decision_id")
             self._hold(feedback, principal)
             return 202, {"status": "held", "decision_id": feedback.decision_id}
-        await self._recall(feedback)
-        return 200, self.book(feedback, served, principal)
+        return 200, await self.book(feedback, served, principal)
 
-    def book(self, feedback: Feedback, served: Served, principal: Principal) -> dict[str, Any]:
-        """Fold a vote for a known decision; the same source's second vote changes nothing."""
+    async def book(self, feedback: Feedback, served: Served, principal: Principal) -> dict[str, Any]:
+        """Fold a vote for a known decision; the same source's second vote changes nothing, whichever worker gets it."""
         services = self._services
         if served.key_id != principal.key_id and not principal.admin:
             raise ApiError(404, "there is no such decision", "decision_not_found", "decision_id", should_retry=False)
@@ -83,18 +83,16 @@ class FeedbackDesk:
         if served.deployment is None:
             return {"status": "ignored", **answer, "reason": "no deployment answered that request"}
         config = services.config.current
+        if not await self._enter(feedback, score, config.policy.capture.decision_days * _DAY_S):
+            return {"status": "duplicate", **answer, "score": self._votes[name]}
         reward = of_feedback(
             feedback, served.deployment, served.task, secondary=served.secondary, features=served.features
         )
-        self._note(feedback, score)
         if reward is not None:
             services.learner.reward(reward, config.policy)
             services.observer.reward(reward, served.expected)
             if services.experiments is not None:
                 services.experiments.rewarded(served.arm, reward.value)
-        expires = feedback.at + config.policy.capture.decision_days * _DAY_S
-        row = {name: getattr(feedback, name) for name in _FIELDS}
-        services.recorder.document(VOTE, f"{feedback.decision_id}|{feedback.source}", orjson.dumps(row), expires)
         gone = served.deployment not in config.registry.deployments
         note = {"note": "the deployment is no longer registered; the vote is kept with it"} if gone else {}
         return {"status": "accepted", **answer, "deployment": served.deployment, **note}
@@ -113,16 +111,30 @@ class FeedbackDesk:
             return None
         return None if data is None else _of_record(orjson.loads(data))
 
-    async def _recall(self, feedback: Feedback) -> None:
-        """Learn from the store whether this source's vote was booked before a restart or by another worker."""
-        name = (feedback.decision_id, feedback.source)
-        store = self._services.store
-        if name in self._votes or store is None:
-            return
-        with contextlib.suppress(StoreError, ValueError, TypeError):
-            data = await store.get(VOTE, "|".join(name))
-            if data is not None:
-                self._note(feedback, feedback_score(Feedback(**orjson.loads(data))))
+    async def _enter(self, feedback: Feedback, score: float | None, keep_s: float) -> bool:
+        """Enter a vote where all workers look; False when this source's vote was there before, from whichever of them.
+
+        While the store is away it is entered here alone, and written when the store is back.
+        """
+        name, services = (feedback.decision_id, feedback.source), self._services
+        row = {field: getattr(feedback, field) for field in _FIELDS}
+        data = orjson.dumps({**row, "entry": secrets.token_hex(8)})
+        place, expires = "|".join(name), feedback.at + keep_s
+        try:
+            if not await services.store.swap(VOTE, place, data, None, expires):
+                found = await services.store.get(VOTE, place)
+                if found is not None and found != data:  # else the answer to our own write was lost on the way
+                    with contextlib.suppress(ValueError, TypeError, AttributeError, KeyError):
+                        kept = orjson.loads(found)
+                        score = feedback_score(Feedback(**{field: kept[field] for field in _FIELDS}))
+                    self._note(feedback, score)
+                    return False
+        except StoreError:
+            if name in self._votes:
+                return False
+            services.recorder.document(VOTE, place, data, expires)
+        self._note(feedback, score)
+        return True
 
     def _note(self, feedback: Feedback, score: float | None) -> None:
         self._votes[feedback.decision_id, feedback.source] = score
@@ -142,9 +154,8 @@ class FeedbackDesk:
             await asyncio.sleep(_STEP_S)
             served = await self.find(feedback.decision_id)
             if served is not None:
-                await self._recall(feedback)
                 try:
-                    self.book(feedback, served, principal)
+                    await self.book(feedback, served, principal)
                 except ApiError as exc:
                     _log.warning("held feedback was refused: %s", exc.code)
                 return

@@ -13,6 +13,7 @@ from typing import Any, Final, Protocol
 
 import orjson
 
+from gateway.store_errors import StoreUnavailable
 from router_core.budget import Budget, Window
 from router_core.errors import ConfigError
 from router_core.limits import KeyLimits
@@ -26,6 +27,7 @@ META_KIND: Final = "keys-meta"
 META_ID: Final = "version"
 TOPIC: Final = "keys"
 _SCHEMA: Final = 1
+_TRIES: Final = 20
 _WORD: Final = re.compile(r"[A-Za-z0-9._:/@+#-]{1,256}")
 _EDITABLE: Final = ("name", "models", "tasks", "policy", "hints", "tags", "budgets", "limits", "capture", "expires_at")
 
@@ -218,50 +220,60 @@ class KeyAdmin:
         key_id = base64.b32encode(secrets.token_bytes(5)).decode().lower()
         token = _new_token(key_id)
         record = KeyRecord(key_id, _digest(token), self._wall()).edited(changes)
-        await self._write(record)
+        await self._store.put(KIND, key_id, record.to_json())
+        await self._tell(record)
         return record, token
 
     async def update(self, key_id: str, changes: Mapping[str, Any]) -> KeyRecord:
         """Change what a key allows; raises UnknownKey, ConfigError, StoreError."""
-        record = (await self._read(key_id)).edited(changes)
-        await self._write(record)
-        return record
+        return await self._change(key_id, lambda record: record.edited(changes))
 
     async def rotate(self, key_id: str, *, grace_s: float = 0.0) -> tuple[KeyRecord, str]:
         """Give a key a new token; the old one stays good for ``grace_s`` seconds."""
-        record = await self._read(key_id)
-        if record.revoked_at is not None:
-            msg = f"key {key_id} is revoked"
-            raise ConfigError(msg)
         now, token = self._wall(), _new_token(key_id)
-        kept = [entry for entry in record.previous if entry[1] > now]
-        if grace_s > 0.0:
-            kept.append((record.digest, now + grace_s))
-        record = replace(record, digest=_digest(token), previous=tuple(kept[-4:]), rotated_at=now)
-        await self._write(record)
-        return record, token
+
+        def rotated(record: KeyRecord) -> KeyRecord:
+            if record.revoked_at is not None:
+                msg = f"key {key_id} is revoked"
+                raise ConfigError(msg)
+            kept = [entry for entry in record.previous if entry[1] > now]
+            if grace_s > 0.0:
+                kept.append((record.digest, now + grace_s))
+            return replace(record, digest=_digest(token), previous=tuple(kept[-4:]), rotated_at=now)
+
+        return await self._change(key_id, rotated), token
 
     async def revoke(self, key_id: str) -> KeyRecord:
         """End a key for good, with every token it had; doing it twice keeps the first time."""
-        record = await self._read(key_id)
-        record = replace(record, revoked_at=record.revoked_at or self._wall(), previous=())
-        await self._write(record)
-        return record
+        now = self._wall()
+        return await self._change(
+            key_id, lambda record: replace(record, revoked_at=record.revoked_at or now, previous=())
+        )
 
     async def list(self, *, limit: int = 1000) -> Sequence[KeyRecord]:
         """Return all readable keys, revoked ones included."""
         found = [KeyRecord.from_json(key_id, data) for key_id, data in await self._store.list(KIND, limit=limit)]
         return sorted((record for record in found if record is not None), key=lambda record: record.created_at)
 
-    async def _read(self, key_id: str) -> KeyRecord:
-        data = await self._store.get(KIND, key_id)
-        record = None if data is None else KeyRecord.from_json(key_id, data)
-        if record is None:
-            msg = f"there is no key {key_id[:40]!r}"
-            raise UnknownKey(msg)
-        return record
+    async def _change(self, key_id: str, change: Callable[[KeyRecord], KeyRecord]) -> KeyRecord:
+        """Write a changed record over the one it was made of, again when somebody was faster; raises UnknownKey.
 
-    async def _write(self, record: KeyRecord) -> None:
-        await self._store.put(KIND, record.key_id, record.to_json())
+        Two operators may work on one key at once: an edit must never bring back what a revocation ended.
+        """
+        for _ in range(_TRIES):
+            data = await self._store.get(KIND, key_id)
+            record = None if data is None else KeyRecord.from_json(key_id, data)
+            if record is None:
+                msg = f"there is no key {key_id[:40]!r}"
+                raise UnknownKey(msg)
+            record = change(record)
+            written = record.to_json()
+            if await self._store.swap(KIND, key_id, written, data) or await self._store.get(KIND, key_id) == written:
+                await self._tell(record)
+                return record
+        msg = f"key {key_id} is being changed by others; try again"
+        raise StoreUnavailable(msg)
+
+    async def _tell(self, record: KeyRecord) -> None:
         await self._store.put(META_KIND, META_ID, secrets.token_hex(8).encode())
         await self._store.publish(TOPIC, record.key_id.encode())

@@ -27,6 +27,7 @@ SHADOWED: Final = "shd|"
 CIRCUIT: Final = "circuit"
 _SETTING: Final = "setting"
 _SIGNING: Final = "decision-key"
+_SIGN_EVERY_S: Final = 5.0
 
 
 class Sharing:
@@ -84,10 +85,11 @@ class Sharing:
         """Begin to publish and to listen; needs the running loop and an open store."""
         self._services.learner.on_circuit = self._changed
         if self._services.store.shared:
-            self._tasks = [asyncio.create_task(self._publish()), asyncio.create_task(self._listen())]
+            work = (self._publish(), self._listen(), self._sign())
+            self._tasks = [asyncio.create_task(each) for each in work]
 
     async def stop(self) -> None:
-        """End both tasks."""
+        """End all tasks."""
         for task in self._tasks:
             task.cancel()
         for task in self._tasks:
@@ -107,6 +109,15 @@ class Sharing:
             deployment, circuit = await self._outgoing.get()
             with contextlib.suppress(StoreError):
                 await self._services.store.publish(CIRCUIT, encode(deployment, circuit, self._services.steady()))
+
+    async def _sign(self) -> None:
+        """Sign as all others do: a store that was away at the start is asked again, one that forgot is told again."""
+        ids = self._services.ids
+        while True:
+            key = await shared_signing_key(self._services.store, ids.key)
+            if key is not None:
+                ids.rekey(key)
+            await asyncio.sleep(_SIGN_EVERY_S)
 
     async def _listen(self) -> None:
         async for topic, payload in self._services.store.subscribe():
@@ -151,13 +162,16 @@ def decode(payload: bytes, now: float) -> tuple[str, Circuit]:
     return str(told["deployment"]), circuit
 
 
-async def shared_signing_key(store: Any) -> bytes | None:
-    """Return the key that signs decision ids, the same for all workers of a store; None when the store is away."""
+async def shared_signing_key(store: Any, mine: bytes | None = None) -> bytes | None:
+    """Return the key that signs decision ids, the same for all workers of a store; None when the store is away.
+
+    A store that has none is given ``mine``, or a fresh one.
+    """
     try:
         found = await store.get(_SETTING, _SIGNING)
         if found is None:
-            fresh = orjson.dumps({"key": secrets.token_hex(32)})
-            await store.put(_SETTING, _SIGNING, fresh)
+            fresh = orjson.dumps({"key": (mine or secrets.token_bytes(32)).hex()})
+            await store.swap(_SETTING, _SIGNING, fresh, None)  # workers that start together must end with one key
             found = await store.get(_SETTING, _SIGNING) or fresh
         return bytes.fromhex(orjson.loads(found)["key"])
     except (StoreError, ValueError, KeyError, TypeError):

@@ -153,6 +153,12 @@ class DocumentStore(Protocol):
         """Keep a document until ``expires`` (wall-clock seconds; None: for good); the last write wins."""
         ...
 
+    async def swap(
+        self, kind: str, document_id: str, data: bytes, expected: bytes | None, expires: float | None = None
+    ) -> bool:
+        """Keep a document only if it still is what the writer read (None: there was none); whether it was written."""
+        ...
+
     async def get(self, kind: str, document_id: str) -> bytes | None:
         """Return a document's JSON bytes, or None."""
         ...

@@ -119,8 +119,20 @@ class MemoryStore:
         if len(documents) > self._bounds.documents:
             del documents[next(iter(documents))]
 
+    async def swap(
+        self, kind: str, document_id: str, data: bytes, expected: bytes | None, expires: float | None = None
+    ) -> bool:
+        """Keep a document if it is as expected; nothing awaits in between, so it is one transaction."""
+        if self._found(kind, document_id) != expected:
+            return False
+        await self.put(kind, document_id, data, expires)
+        return True
+
     async def get(self, kind: str, document_id: str) -> bytes | None:
         """Return a document that has not expired."""
+        return self._found(kind, document_id)
+
+    def _found(self, kind: str, document_id: str) -> bytes | None:
         found = self._memory.documents.get(kind, {}).get(document_id)
         return found[0] if found is not None and self._alive(found[1]) else None
 

@@ -106,6 +106,12 @@ class RedisStore:
         """Keep a document."""
         await self._documents.put(kind, [(document_id, data, expires)])
 
+    async def swap(
+        self, kind: str, document_id: str, data: bytes, expected: bytes | None, expires: float | None = None
+    ) -> bool:
+        """Keep a document if it is as expected, as one script on its node."""
+        return await self._documents.swap(kind, (document_id, data, expires), expected)
+
     async def get(self, kind: str, document_id: str) -> bytes | None:
         """Return a document that has not expired."""
         return await self._documents.get(kind, document_id)

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from redis.exceptions import ResponseError
 
-from gateway.state.redis_link import Link
+from gateway.state.redis_link import Link, Script
 from gateway.state.values import Bounds
 
 _KEEP_S: Final = 400 * 86_400
@@ -26,6 +26,7 @@ class RedisDocuments:
         self._bounds = bounds
         self._kinds = f"{base}{{kinds}}:all"
         self._known: set[str] = set()
+        self._swap = Script("swap")
 
     def _key(self, kind: str, name: str) -> str:
         return f"{self._base}{{d:{kind}}}:{name}"
@@ -50,12 +51,32 @@ class RedisDocuments:
                 pipe.sadd(forever, *permanent)
                 pipe.expire(forever, _KEEP_S)
             _raise_first(await pipe.execute(raise_on_error=False))
-            if kind not in self._known:
-                await client.sadd(self._kinds, kind)
-                await client.expire(self._kinds, _KEEP_S)
 
-        await self._mending(work, index, forever, self._kinds)
+        await self._mending(work, index, forever)
+        await self._know(kind)
+
+    async def _know(self, kind: str) -> None:
+        """Enter a kind in the list that ``prune`` goes through."""
+        if kind in self._known:
+            return
+
+        async def work(client: Any) -> None:
+            await client.sadd(self._kinds, kind)
+            await client.expire(self._kinds, _KEEP_S)
+
+        await self._mending(work, self._kinds)
         self._known.add(kind)
+
+    async def swap(self, kind: str, document: Document, expected: bytes | None) -> bool:
+        """Keep a document if what is there is as expected (None: nothing); whether it was written."""
+        name, data, expires = document
+        keys = [self._key(kind, f"i:{name}"), self._key(kind, "index"), self._key(kind, "forever")]
+        left = _KEEP_S * 1000 if expires is None else max(1, int((expires - time.time()) * 1000))
+        asked = [int(expected is not None), expected or b"", data, left, name, int(expires is None), _KEEP_S]
+        written = bool(await self._link.script(self._swap, keys, asked))
+        if written:
+            await self._know(kind)
+        return written
 
     async def get(self, kind: str, document_id: str) -> bytes | None:
         """Return a document; the server forgets the expired ones by itself."""
@@ -101,6 +122,7 @@ class RedisDocuments:
     async def prune(self) -> None:
         """Renew what has no expiry, and keep every kind within its bound, the oldest ids first."""
         kinds = await self._one("smembers", self._kinds) or ()
+        self._known.clear()  # entered anew by the next write: the list may have been lost with the server's memory
         for kind in sorted(kind.decode() for kind in kinds):
             index, forever = self._key(kind, "index"), self._key(kind, "forever")
             names = await self._one("smembers", forever) or ()

@@ -70,6 +70,13 @@ class SqliteStore:
         """Keep a document."""
         await self._write(lambda db: rows.put(db, ((kind, document_id, data, expires),)))
 
+    async def swap(
+        self, kind: str, document_id: str, data: bytes, expected: bytes | None, expires: float | None = None
+    ) -> bool:
+        """Keep a document if it is as expected, in one transaction."""
+        now = self._wall()
+        return await self._write(lambda db: rows.swap(db, (kind, document_id, data, expires), expected, now))
+
     async def get(self, kind: str, document_id: str) -> bytes | None:
         """Return a document that has not expired."""
         now = self._wall()

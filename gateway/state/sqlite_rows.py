@@ -96,6 +96,14 @@ def put(db: sqlite3.Connection, documents: Iterable[Document]) -> None:
     db.executemany("INSERT OR REPLACE INTO documents (kind, id, data, expires) VALUES (?, ?, ?, ?)", documents)
 
 
+def swap(db: sqlite3.Connection, document: Document, expected: bytes | None, now: float) -> bool:
+    """Keep a document if what is there is as expected; whether it was written."""
+    if get(db, document[0], document[1], now) != expected:
+        return False
+    put(db, (document,))
+    return True
+
+
 def get(db: sqlite3.Connection, kind: str, document_id: str, now: float) -> bytes | None:
     """Return a document that has not expired."""
     statement = "SELECT data FROM documents WHERE kind = ? AND id = ? AND (expires IS NULL OR expires > ?)"

@@ -113,6 +113,46 @@ async def test_documents_are_kept_replaced_and_forgotten(store: StateStore, othe
     assert list(await store.list("decisions")) == []
 
 
+async def test_a_swap_writes_only_over_what_was_read(store: StateStore, other: StateStore):
+    assert not await store.swap("keys", "k", b"2", b"1")
+    assert await store.swap("keys", "k", b"1", None)
+    assert not await other.swap("keys", "k", b"9", None)
+    assert not await other.swap("keys", "k", b"9", b"2")
+    assert await other.get("keys", "k") == b"1"
+    assert await other.swap("keys", "k", b"", b"1")
+    assert not await store.swap("keys", "k", b"9", None)  # an empty document is one, too
+    assert await store.swap("keys", "k", b"\x00{}", b"")
+    assert list(await other.list("keys")) == [("k", b"\x00{}")]
+    await store.delete("keys", "k")
+    assert await other.swap("keys", "k", b"new", None)
+
+
+async def test_a_swap_keeps_until_its_time_and_takes_an_expired_one_for_none(store: StateStore):
+    now = time.time()
+    assert await store.swap("votes", "v", b"1", None, now + 0.05)
+    assert not await store.swap("votes", "v", b"2", None, now + 100.0)
+    await asyncio.sleep(0.1)
+    assert not await store.swap("votes", "v", b"2", b"1", now + 100.0)
+    assert await store.swap("votes", "v", b"2", None, now + 100.0)
+    await store.prune()
+    assert await store.get("votes", "v") == b"2"
+
+
+async def test_of_many_swaps_at_once_one_wins_and_none_is_lost(store: StateStore, other: StateStore):
+    firsts = await asyncio.gather(*((store if n % 2 else other).swap("votes", "v", b"%d" % n, None) for n in range(20)))
+    assert sum(firsts) == 1
+
+    async def count(handle: StateStore) -> None:
+        for _ in range(10):
+            while True:
+                read = await handle.get("numbers", "n")
+                if await handle.swap("numbers", "n", b"%d" % (int(read or b"0") + 1), read):
+                    break
+
+    await asyncio.gather(count(store), count(other), count(store))
+    assert await store.get("numbers", "n") == b"30"
+
+
 async def test_documents_are_listed_newest_id_first(store: StateStore):
     for name in ("b", "d", "a", "c"):
         await store.put("decisions", name, name.encode())

@@ -56,9 +56,9 @@ async def test_a_vote_is_booked_for_the_one_that_answered():
     assert (status, told["status"], told["deployment"], told["score"]) == (200, "accepted", "acme/m1", 0.75)
     assert learned(parts)[1] == pytest.approx(0.75)
     assert learned(parts, "beta/m2") == (0.0, 0.0)
-    documents, _ = parts.recorder.collect()
-    kept = {(kind, place): orjson.loads(data) for kind, place, data, _ in documents}
-    assert kept["feedback", f"{name}|client"]["rating"] == 3
+    kept = await parts.store.get("feedback", f"{name}|client")
+    assert kept is not None
+    assert orjson.loads(kept)["rating"] == 3
 
 
 async def test_the_same_source_votes_once_and_another_source_again():
@@ -85,6 +85,33 @@ async def test_a_vote_counted_before_a_restart_or_by_another_worker_is_not_count
     assert (status, told["status"], told["score"]) == (200, "duplicate", 0.25)
     assert learned(second) == (0.0, 0.0)
     assert (await refused(second, vote(name, second), OTHER)).status == 404
+
+
+async def test_of_two_workers_that_hear_the_same_vote_at_once_one_counts_it():
+    first = services()
+    second = services(store=first.store)
+    name = await answered(first)
+    for kind, place, data, expires in first.recorder.collect()[0]:
+        await first.store.put(kind, place, data, expires)
+    told = await asyncio.gather(
+        *(parts.feedback.accept(vote(name, parts, score=0.5), CALLER) for parts in (first, second) for _ in range(3))
+    )
+    assert sorted(body["status"] for _, body in told) == ["accepted", *["duplicate"] * 5]
+    assert sorted([learned(first)[0] > 0.0, learned(second)[0] > 0.0]) == [False, True]
+
+
+async def test_the_votes_of_several_sources_at_once_are_all_kept():
+    first = services()
+    second = services(store=first.store)
+    name = await answered(first)
+    for kind, place, data, expires in first.recorder.collect()[0]:
+        await first.store.put(kind, place, data, expires)
+    votes = [
+        parts.feedback.accept(vote(name, parts, score=0.5, source=f"s{n}"), CALLER)
+        for n, parts in enumerate([first, second] * 4)
+    ]
+    assert {body["status"] for _, body in await asyncio.gather(*votes)} == {"accepted"}
+    assert len(await first.store.list("feedback")) == 8
 
 
 async def test_another_key_s_decision_is_not_there_but_for_an_operator():
@@ -215,9 +242,15 @@ async def test_a_store_that_is_away_changes_nothing_for_decisions_in_memory():
         async def get(self, kind: str, name: str) -> bytes | None:
             raise StoreError
 
+        async def swap(self, *_: object) -> bool:
+            await asyncio.sleep(0)
+            raise StoreError
+
     parts = services(store=Away())
     name = await answered(parts, principal=ANONYMOUS)
-    assert (await parts.feedback.accept(vote(name, parts), ANONYMOUS))[0] == 200
+    both = await asyncio.gather(*(parts.feedback.accept(vote(name, parts), ANONYMOUS) for _ in range(2)))
+    assert [body["status"] for _, body in both] == ["accepted", "duplicate"]
+    assert [place for kind, place, _, _ in parts.recorder.collect()[0] if kind == "feedback"] == [f"{name}|client"]
     assert (await parts.feedback.accept(vote(parts.ids.new(parts.clock.time()), parts), CALLER))[0] == 202
     held = list(parts.feedback._held)
     for task in held:

@@ -210,3 +210,57 @@ async def test_a_static_key_is_never_shadowed(store):
     digest = hashlib.sha256(b"root").hexdigest()
     ring.install([KeyRecord(record.key_id, digest, 0.0)])
     assert ring.authenticate("root").admin
+
+
+async def test_an_edit_at_the_same_moment_does_not_bring_a_revoked_key_back(store):
+    """An operator's edit has read the key, another revokes it, then the edit is written."""
+    record, token = await KeyAdmin(store).create({"name": "before"})
+
+    class Overtaken:
+        """A store on which a revocation comes between reading and writing, once."""
+
+        revoked = False
+
+        def __getattr__(self, name: str) -> object:
+            return getattr(store, name)
+
+        async def get(self, kind, name):
+            data = await store.get(kind, name)
+            if kind == KIND and not self.revoked:
+                self.revoked = True
+                await KeyAdmin(store).revoke(record.key_id)
+            return data
+
+    edited = await KeyAdmin(Overtaken()).update(record.key_id, {"name": "after"})
+    assert edited.name == "after"
+    assert edited.revoked_at is not None
+    ring = KeyRing()
+    await ring.reload(store)
+    assert ring.authenticate(token) is None
+
+
+async def test_edits_at_the_same_time_are_all_kept(store):
+    record, _ = await KeyAdmin(store).create({})
+    changes = [{"name": "n"}, {"tags": ["a"]}, {"models": ["acme/m1"]}, {"capture": False}, {"policy": "cost"}]
+    await asyncio.gather(*(KeyAdmin(store).update(record.key_id, change) for change in changes))
+    (kept,) = await KeyAdmin(store).list()
+    assert (kept.name, kept.tags, kept.models, kept.capture, kept.policy) == ("n", ("a",), ("acme/m1",), False, "cost")
+
+
+async def test_a_key_whose_answer_got_lost_is_changed_once(store):
+    """The write arrived, its answer did not: the second look finds it done."""
+    record, _ = await KeyAdmin(store).create({})
+
+    class Forgetful:
+        def __getattr__(self, name: str) -> object:
+            return getattr(store, name)
+
+        async def swap(self, *args):
+            await store.swap(*args)
+            return False
+
+    rotated, token = await KeyAdmin(Forgetful()).rotate(record.key_id, grace_s=60.0)
+    assert len(rotated.previous) == 1
+    ring = KeyRing()
+    await ring.reload(store)
+    assert ring.authenticate(token) is not None

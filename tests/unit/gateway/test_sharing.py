@@ -8,6 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gateway import sharing as sharing_of
+from gateway.decisions import DecisionIds
 from gateway.services import Services
 from gateway.sharing import CIRCUIT, OBSERVED, Sharing, decode, encode, shared_signing_key
 from gateway.state.memory import MemoryStore
@@ -195,6 +197,52 @@ async def test_all_workers_of_a_store_sign_with_one_key():
     assert first is not None
     assert len(first) == 32
     assert first == second
+
+
+async def test_workers_that_start_together_sign_with_one_key():
+    class Slow(MemoryStore):
+        async def get(self, kind: str, document_id: str) -> bytes | None:
+            found = await super().get(kind, document_id)
+            await asyncio.sleep(0)
+            return found
+
+    store = Slow()
+    keys = await asyncio.gather(*(shared_signing_key(store) for _ in range(4)))
+    assert None not in keys
+    assert len(set(keys)) == 1
+
+
+async def test_a_store_that_comes_late_or_forgets_brings_all_workers_to_one_key(monkeypatch):
+    monkeypatch.setattr(sharing_of, "_SIGN_EVERY_S", 0.01)
+
+    class Away(MemoryStore):
+        away = True
+
+        async def get(self, kind: str, document_id: str) -> bytes | None:
+            if self.away:
+                raise StoreError
+            return await super().get(kind, document_id)
+
+    store = Away("signing")
+    workers = [services(store=store), services(store=store)]
+    for number, parts in enumerate(workers):
+        parts.ids = DecisionIds(b"%d" % number * 32)
+    early = [parts.ids.new(1000.0) for parts in workers]
+    both = [Sharing(parts) for parts in workers]
+    for each in both:
+        each.start()
+    await asyncio.sleep(0.05)
+    assert workers[0].ids.key != workers[1].ids.key
+    store.away = False
+    await until(lambda: workers[0].ids.key == workers[1].ids.key)
+    assert workers[1].ids.made_at(workers[0].ids.new(2000.0)) == 2000.0
+    assert [parts.ids.made_at(name) for parts, name in zip(workers, early, strict=True)] == [1000.0, 1000.0]
+    shared = workers[0].ids.key
+    await store.delete("setting", "decision-key")
+    await asyncio.sleep(0.05)
+    assert await shared_signing_key(store) == shared
+    for each in both:
+        await each.stop()
 
 
 @pytest.mark.parametrize("kept", [b"{}", b"[]", b'{"key": 5}', b'{"key": "zz"}', b"{"])

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
+import copy
+import os
 import re
 import shutil
 import subprocess
 from pathlib import Path
 from typing import Any
 
+import kubernetes_validate
 import pytest
 import yaml
 
@@ -26,6 +30,35 @@ def resources() -> dict[str, Any]:
         for document in yaml.safe_load_all(path.read_text())
     ]
     return {document["kind"]: document for document in found}
+
+
+KUBERNETES = ("1.28", kubernetes_validate.latest_version())
+"""The oldest release these manifests are for, and the newest the validator knows."""
+
+
+@pytest.mark.parametrize("version", KUBERNETES)
+def test_every_resource_is_one_kubernetes_knows(resources, version):
+    for resource in resources.values():
+        kubernetes_validate.validate(resource, version, strict=True)
+
+
+@pytest.mark.parametrize(
+    ("kind", "path", "value"),
+    [
+        ("Deployment", ("spec", "template", "spec", "containers", 0, "readinesProbe"), {}),
+        ("Deployment", ("spec", "replicas"), "two"),
+        ("HorizontalPodAutoscaler", ("spec", "metrics", 0, "pods", "target", "averageValue"), []),
+        ("PodDisruptionBudget", ("spec", "minAvailable"), {}),
+    ],
+)
+def test_a_slip_in_a_resource_would_be_seen(resources, kind, path, value):
+    broken = copy.deepcopy(resources[kind])
+    place = broken
+    for step in path[:-1]:
+        place = place[step]
+    place[path[-1]] = value
+    with pytest.raises(kubernetes_validate.ValidationError):
+        kubernetes_validate.validate(broken, KUBERNETES[-1], strict=True)
 
 
 def test_every_resource_speaks_of_the_same_pods(resources):
@@ -84,6 +117,65 @@ def test_secrets_are_references_and_nothing_runs_as_root(resources):
 @pytest.fixture(scope="module")
 def cluster() -> dict[str, Any]:
     return yaml.safe_load((DEPLOY / "compose.cluster.yml").read_text())
+
+
+def compose(file: Path, folder: Path, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Let compose read a file as it would start it; the older one does not know that a project may have a name."""
+    command = [shutil.which("docker") or "docker", "compose"]
+    with contextlib.suppress(OSError):
+        if subprocess.run([*command, "version"], capture_output=True, timeout=20, check=False).returncode == 0:
+            return run_compose([*command, "-f", str(file)], environment)
+    binary = shutil.which("docker-compose")
+    if binary is None:
+        pytest.skip("docker-compose is not installed (scripts/system-packages brings it)")
+    copied = folder / file.name
+    copied.write_text(re.sub(r"^name:.*\n", "", file.read_text(), flags=re.MULTILINE))
+    return run_compose([binary, "-f", str(copied), "--project-directory", str(file.parent)], environment)
+
+
+def run_compose(command: list[str], environment: dict[str, str]) -> subprocess.CompletedProcess[str]:
+    inherited = {name: value for name, value in os.environ.items() if name in {"PATH", "HOME"}}
+    return subprocess.run(
+        [*command, "config"],
+        env={**inherited, **environment},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+KEYS = {"MOE_API_KEYS": "a", "MOE_ADMIN_KEYS": "b", "MOE_METRICS_KEYS": "c"}
+
+
+@pytest.mark.parametrize(
+    ("file", "services"),
+    [
+        (ROOT / "docker-compose.yml", {"gateway"}),
+        (DEPLOY / "compose.cluster.yml", {"gateway-a", "gateway-b", "balancer", "redis"}),
+    ],
+)
+def test_compose_reads_its_file(tmp_path, file, services):
+    result = compose(file, tmp_path, **KEYS)
+    assert result.returncode == 0, result.stderr
+    read = yaml.safe_load(result.stdout)
+    assert services <= set(read["services"])
+    for service in read["services"].values():
+        assert service["cap_drop"] == ["ALL"]
+        assert service["security_opt"] == ["no-new-privileges:true"]
+
+
+def test_compose_starts_no_cluster_without_its_keys(tmp_path):
+    result = compose(DEPLOY / "compose.cluster.yml", tmp_path, **{**KEYS, "MOE_ADMIN_KEYS": ""})
+    assert result.returncode != 0
+    assert "MOE_ADMIN_KEYS" in result.stderr
+
+
+def test_a_slip_in_a_compose_file_would_be_seen(tmp_path):
+    broken = tmp_path / "broken.yml"
+    text = (ROOT / "docker-compose.yml").read_text()
+    broken.write_text(text.replace("stop_grace_period:", "stop_grace_perod:"))
+    assert compose(broken, tmp_path, **KEYS).returncode != 0
 
 
 def test_two_gateways_share_one_redis_behind_one_balancer(cluster):

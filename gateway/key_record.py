@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import hashlib
 import re
 import secrets
@@ -13,7 +14,7 @@ from typing import Any, Final, Protocol
 
 import orjson
 
-from gateway.store_errors import StoreUnavailable
+from gateway.store_errors import StoreError, StoreUnavailable
 from router_core.budget import Budget, Window
 from router_core.errors import ConfigError
 from router_core.limits import KeyLimits
@@ -276,4 +277,5 @@ class KeyAdmin:
 
     async def _tell(self, record: KeyRecord) -> None:
         await self._store.put(META_KIND, META_ID, secrets.token_hex(8).encode())
-        await self._store.publish(TOPIC, record.key_id.encode())
+        with contextlib.suppress(StoreError):  # what is written is found without being told, a moment later
+            await self._store.publish(TOPIC, record.key_id.encode())

@@ -23,11 +23,13 @@ from redis.backoff import NoBackoff
 from redis.exceptions import (
     AuthenticationError,
     AuthorizationError,
+    NoPermissionError,
     NoScriptError,
     OutOfMemoryError,
     ReadOnlyError,
     RedisClusterException,
     RedisError,
+    ResponseError,
 )
 from redis.exceptions import ConnectionError as RedisConnectionError
 
@@ -45,6 +47,9 @@ _BREAKER_CAP_S: Final = 1.0
 _CALLS_AT_ONCE: Final = 8
 _CONNECTIONS: Final = 12
 """A call needs one connection, listening for events another; more calls than places wait their turn."""
+
+_SAID_NO: Final = (ResponseError, NoPermissionError)
+"""An answer that came at once: one command it will not do is no reason to ask it nothing else for a while."""
 
 
 class Script:
@@ -106,6 +111,8 @@ class Link:
     def _failed(self, exc: Exception) -> StoreError:
         if "OOM " in str(exc)[:80]:
             return StoreFull(str(exc))
+        if type(exc) in _SAID_NO:
+            return StoreUnavailable(f"{type(exc).__name__}: {exc}")
         self._failures += 1
         pause = min(_BREAKER_CAP_S, _BREAKER_FIRST_S * 2 ** min(self._failures - 1, 10))
         self._closed_until = time.monotonic() + pause * random.uniform(0.8, 1.0)  # noqa: S311 - jitter, no secret

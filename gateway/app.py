@@ -34,6 +34,7 @@ from gateway.keys import KeyRing
 from gateway.learner import Learner
 from gateway.memory import give_back_memory
 from gateway.observe.watching import Watching
+from gateway.pacing import Pacing
 from gateway.rate_limits import RateLimits
 from gateway.recorder import Recorder
 from gateway.secrets import Secret
@@ -140,6 +141,8 @@ def build(
     services.upkeep = Upkeep(store, lambda: config.current.policy.capture)
     services.feedback = FeedbackDesk(services)
     services.after.append(Signals(services).after)
+    services.pacing = Pacing(lambda: config.current.policy, steady)
+    services.after.append(services.pacing.finished)
     services.experiments = Experiments(store, steady)
     services.shadow = Shadow(services)
     services.after.extend((services.experiments.finished, services.shadow.finished))

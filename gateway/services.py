@@ -17,6 +17,7 @@ from gateway.hedge_budget import HedgeBudget
 from gateway.idempotency import Idempotency
 from gateway.keys import KeyRing
 from gateway.learner import Learner
+from gateway.pacing import Pacing
 from gateway.rate_limits import RateLimits
 from gateway.recorder import Recorder
 from gateway.sessions import Sessions
@@ -91,6 +92,7 @@ class Services:
     embedder: Embedder | None
     exchanger: Any = None
     experiments: Any = None
+    pacing: Pacing | None = None
     shadow: Any = None
     clock: Clock = field(default_factory=SystemClock)
     steady: SteadyClock = field(default_factory=SteadyClock)

@@ -46,6 +46,10 @@ class Sharing:
         sums, maxima = services.learner.collect(services.config.current.policy)
         for name, fields in services.observer.collect().items():
             sums[OBSERVED + name] = fields
+        if services.pacing is not None:
+            spent, levels = services.pacing.collect()
+            sums |= spent
+            maxima |= levels
         if services.experiments is not None:
             for name, fields in services.experiments.collect().items():
                 sums[COMPARED + name] = fields
@@ -63,6 +67,8 @@ class Sharing:
         observed: dict[str, Mapping[str, float]] = {}
         compared: dict[str, Mapping[str, float]] = {}
         shadowed: dict[str, Mapping[str, float]] = {}
+        if services.pacing is not None:
+            services.pacing.apply(pull.sums, pull.maxima)
         for name, fields in pull.sums.items():
             if name.startswith(OBSERVED):
                 observed[name[len(OBSERVED) :]] = fields

@@ -8,10 +8,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
+from router_core.policy import Weights
 from router_core.request import Mode
 from router_core.task import TaskProfile
+
+_PLAIN: Final = Weights()
 
 
 class Rule(StrEnum):
@@ -154,7 +157,8 @@ class Decision:
     ``ranking`` holds every eligible candidate, best first. ``attempts`` is the plan: the chosen deployment, then the
     fallbacks. ``confidence`` in [0, 1] grows with the margin to the runner-up. ``propensity`` is the probability with
     which the chosen one was drawn. ``at`` is wall-clock seconds; ``draws`` are the random numbers used, so that the
-    draw can be repeated. The first ``legs`` attempts run at once (1: no fan-out), the others are fallbacks.
+    draw can be repeated. The first ``legs`` attempts run at once (1: no fan-out), the others are fallbacks. ``weights``
+    are those of the policy as they were in force: a spend ceiling may have raised the one of cost.
     """
 
     profile: TaskProfile
@@ -177,6 +181,7 @@ class Decision:
     judge: str | None = None
     legs: int = 1
     last_resort: bool = False
+    weights: Weights = _PLAIN
 
     @property
     def fallbacks(self) -> tuple[str, ...]:

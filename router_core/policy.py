@@ -48,6 +48,21 @@ class Weights:
                 raise ConfigError(msg)
 
 
+@dataclass(frozen=True, slots=True)
+class SpendCeiling:
+    """What the requests of a policy may cost together, USD per UTC hour and UTC day (None: no such ceiling).
+
+    Held by weighing cost more (``pacing.py``), never by refusing.
+    """
+
+    usd_per_hour: float | None = None
+    usd_per_day: float | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse a ceiling that is not positive."""
+        _require(self, positive=("usd_per_hour", "usd_per_day"))
+
+
 def _default_policies() -> dict[str, Weights]:
     return {
         "balanced": Weights(),
@@ -432,6 +447,7 @@ class Policy:
     """The whole of ``policy.yaml``, compiled. ``version`` changes whenever a value does."""
 
     policies: Mapping[str, Weights] = field(default_factory=_default_policies)
+    ceilings: Mapping[str, SpendCeiling] = field(default_factory=dict)
     default_policy: str = "balanced"
     scoring: ScoringPolicy = ScoringPolicy()
     learning: LearningPolicy = LearningPolicy()
@@ -455,11 +471,15 @@ class Policy:
     version: str = "default"
 
     def __post_init__(self) -> None:
-        """Refuse a default that names no policy."""
+        """Refuse a default that names no policy, and a ceiling that no weight could hold."""
         if self.default_policy not in self.policies:
             allowed = ", ".join(sorted(self.policies))
             msg = f"default_policy {self.default_policy!r} is not one of {allowed}"
             raise ConfigError(msg)
+        for name in self.ceilings:
+            if name not in self.policies or self.policies[name].cost <= 0.0:
+                msg = f"policies.{name}: a spend ceiling is held by the cost weight, which must be above 0"
+                raise ConfigError(msg)
         _require(self, positive=("stream_keepalive_s", "long_context_tokens", "default_max_output_tokens"))
 
     def weights(self, name: str) -> Weights:

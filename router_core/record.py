@@ -10,9 +10,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import fields
 from typing import Any, Final
 
-from router_core.decision import Attempt, Decision, Facts, Known, Rejection, Rule, ScoredCandidate
+from router_core.decision import Attempt, Decision, Facts, Known, Rejection, Rule, ScoredCandidate, Terms
 from router_core.deployment import Capability
-from router_core.policy import Policy
+from router_core.policy import Policy, Weights
 from router_core.registry import Registry
 from router_core.request import Hints, Mode, RoutingRequest, StreamRecovery
 from router_core.router import ask
@@ -32,6 +32,7 @@ def to_record(
         "request": request_record(request),
         "task": _values(decision.profile),
         "policy": decision.policy,
+        "weights": _values(decision.weights),
         "mode": decision.mode,
         "order": decision.order,
         "chosen": decision.chosen,
@@ -57,19 +58,20 @@ def to_record(
 
 def candidate_record(candidate: ScoredCandidate, form: Callable[[Known], Any]) -> dict[str, Any]:
     """Return one candidate: its seven terms, adjustment, score, and the facts behind them."""
+    deployment, terms, adjustment, score, facts = candidate
     return {
-        "deployment": candidate.deployment,
-        "score": candidate.score,
+        "deployment": deployment,
+        "score": score,
         "shown_score": candidate.shown_score,
-        "terms": candidate.terms._asdict(),
-        "adjustment": candidate.adjustment,
-        "facts": facts_record(candidate.facts, form),
+        "terms": dict(zip(_TERMS, terms, strict=True)),
+        "adjustment": adjustment,
+        "facts": facts_record(facts, form),
     }
 
 
 def facts_record(facts: Facts, form: Callable[[Known], Any]) -> dict[str, Any]:
     """Return a candidate's facts; what is known of it stands under ``known``."""
-    plain = facts._asdict()
+    plain: dict[str, Any] = dict(zip(_FACTS, facts, strict=True))
     plain["known"] = form(facts.known)
     return plain
 
@@ -153,10 +155,14 @@ def _frozen(value: list[str] | None) -> frozenset[str] | None:
     return None if value is None else frozenset(value)
 
 
-def _values(value: TaskProfile | Hints | Known | Attempt) -> dict[str, Any]:
+def _values(value: TaskProfile | Hints | Known | Attempt | Weights) -> dict[str, Any]:
     """Return a flat dataclass as a mapping; its enums are strings already."""
     return {name: getattr(value, name) for name in _FIELDS[type(value)]}
 
 
-_FIELDS: Final = {kind: tuple(spec.name for spec in fields(kind)) for kind in (TaskProfile, Hints, Known, Attempt)}
+_FIELDS: Final = {
+    kind: tuple(spec.name for spec in fields(kind)) for kind in (TaskProfile, Hints, Known, Attempt, Weights)
+}
+_TERMS: Final = Terms._fields
+_FACTS: Final = Facts._fields
 _REQUEST_FIELDS: Final = tuple(spec.name for spec in fields(RoutingRequest) if spec.name != "features")

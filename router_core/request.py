@@ -80,6 +80,7 @@ class RoutingRequest:
     learned ratio. ``max_output_tokens`` is the client's limit (None: none). ``allowed_models`` is the key's list (None:
     all). ``recent_providers`` are the last five used by this session or key; ``warm_tokens`` the prompt tokens a
     session has cached per deployment. ``features`` is what ``features.extract`` returned (None: unknown prompt).
+    ``cost_factors`` multiply the cost weight of policies (by name) whose spend ceiling asks for it.
     """
 
     profile: TaskProfile
@@ -96,6 +97,7 @@ class RoutingRequest:
     recent_providers: tuple[str, ...] = ()
     warm_tokens: Mapping[str, int] = field(default_factory=dict)
     warm_deployment: str | None = None
+    cost_factors: Mapping[str, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         """Refuse counts that cannot be."""

@@ -6,6 +6,7 @@ Needs no snapshot, so ``record.recompute`` repeats it from a decision's record.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Final, NamedTuple
 
 from router_core import choosing, planner
@@ -14,7 +15,7 @@ from router_core.decision import Attempt, Decision, Facts, Rejection, Rule, Scor
 from router_core.deployment import Deployment
 from router_core.eligibility import attempt_for, refuse_by_facts
 from router_core.manifest import Order
-from router_core.policy import Policy
+from router_core.policy import Policy, Weights
 from router_core.rationale import sentence
 from router_core.registry import Resolved
 from router_core.request import Mode, RoutingRequest
@@ -54,7 +55,7 @@ class Plan(NamedTuple):
 def settle(question: Question, known: Sequence[Facts], refused: Sequence[Rejection]) -> Decision:
     """Refuse by facts, score, rank, choose and plan."""
     request, policy = question.request, question.policy
-    weights = policy.policies[question.policy_name]
+    weights = weights_of(question)
     rejections = list(refused)
     scored: list[ScoredCandidate] = []
     for facts in known:
@@ -80,6 +81,13 @@ def settle(question: Question, known: Sequence[Facts], refused: Sequence[Rejecti
         judge = planner.choose_judge(legs, everyone, question.judges)
     plan = Plan(_attempts(legs, others, question), mode, len(legs), judge, last_resort)
     return _decision(question, everyone, ranking, rejections, choice, plan)
+
+
+def weights_of(question: Question) -> Weights:
+    """Return the weights of the question's policy, cost weighed as much more as its spend ceiling asks for."""
+    weights = question.policy.policies[question.policy_name]
+    factor = question.request.cost_factors.get(question.policy_name, 1.0)
+    return weights if factor == 1.0 else replace(weights, cost=weights.cost * factor)
 
 
 def least_bad(known: Sequence[Facts], rejections: Sequence[Rejection]) -> list[Facts]:
@@ -190,4 +198,5 @@ def _decision(
         judge=plan.judge,
         legs=plan.legs,
         last_resort=plan.last_resort,
+        weights=weights_of(question),
     )

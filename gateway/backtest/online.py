@@ -30,6 +30,8 @@ HALF_LIFE: Final = 1500.0
 PRIOR_WEIGHT: Final = 300.0
 COLD_WEIGHT: Final = 10.0
 SCALE_USD: Final = 1.0
+PERIOD: Final = 1000.0
+"""Prompts in a period of a spend ceiling."""
 
 
 @dataclass(slots=True)
@@ -169,7 +171,7 @@ def _run(corpus: Corpus, variant: Variant, per_usd: float, seed: int) -> dict[st
     pace = None
     if variant.ceiling is not None:
         each = variant.ceiling * best_cost(corpus)
-        pace = pacing.Pace.of(each * 100.0, 100.0)
+        pace = pacing.Pace(pacing.Ceiling(each * PERIOD, PERIOD))
     return _serve(world, mind, rest, kept, per_usd, rng, pace)
 
 
@@ -195,14 +197,14 @@ def _serve(
             mind.hear(pending.popleft()[1], unit)
         scores, prices = world.row(prompt, step)
         pool = [j for j in world.present(step) if j in kept]
-        factor = pace.factor if pace is not None else 1.0
+        factor = pace.factor(float(step)) if pace is not None else 1.0
         expected = mind.quality(corpus, prompt, unit)[pool]
         points = TERM_MAXIMA.quality * expected
         points = points + weight * factor * TERM_MAXIMA.cost / (1.0 + cost[prompt, pool] * prices[pool] / SCALE_USD)
         pick = pool[int(points.argmax())] if rng.random() >= variant.explore else pool[int(rng.integers(len(pool)))]
         earned[step], spent[step], chosen[step] = scores[pick], corpus.costs[prompt, pick] * prices[pick], pick
         if pace is not None:
-            pace = pace.after(float(step), spent[step])
+            pace.spend(float(step), float(spent[step]))
         if rng.random() < variant.told:
             value = 1.0 - scores[pick] if rng.random() < variant.flipped else scores[pick]
             pending.append((step + 1 + variant.delay, _reward(corpus, prompt, pick, float(value))))

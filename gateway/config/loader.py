@@ -23,11 +23,12 @@ from router_core.deployment import KeyState
 from router_core.errors import ConfigError
 from router_core.manifest import dead_references, expansions
 from router_core.mapping import build, convert, fingerprint, spell, suggest
-from router_core.policy import Policy, Weights
+from router_core.policy import Policy, SpendCeiling, Weights
 from router_core.registry import Registry
 
 MODELS: Final = "models.yaml"
 POLICY: Final = "policy.yaml"
+_CEILINGS: Final = frozenset({"usd_per_hour", "usd_per_day"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,9 +207,24 @@ def _compile_policy(opened: Opened) -> Policy:
         values["stream_keepalive_s"] = values.pop("stream").get("keepalive_s")
     try:
         if "policies" in values:
-            own = convert(Mapping[str, Weights], values["policies"], ("policies",))
-            values["policies"] = {**Policy().policies, **own}
+            values |= _policies(values["policies"])
         policy = build(Policy, values)
     except ConfigError as exc:
         raise ConfigInvalid([_placed(opened.document, str(exc))]) from exc
     return policy.replace(version=fingerprint(policy.replace(version="")))
+
+
+def _policies(sections: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    """Part weights from spend ceilings; a built-in policy that is only given a ceiling keeps its weights."""
+    known = Policy().policies
+    ceilings = {name: {key: own[key] for key in _CEILINGS if key in own} for name, own in sections.items()}
+    ceilings = {name: own for name, own in ceilings.items() if any(own.values())}
+    weights = {
+        name: {key: value for key, value in own.items() if key not in _CEILINGS}
+        for name, own in sections.items()
+        if not (name in known and name in ceilings and own.keys() <= _CEILINGS)
+    }
+    return {
+        "policies": {**known, **convert(Mapping[str, Weights], weights, ("policies",))},
+        "ceilings": convert(Mapping[str, SpendCeiling], ceilings, ("policies",)),
+    }

@@ -22,7 +22,7 @@ from router_core.task import TaskType
 
 
 class WeightsSection(Strict):
-    """Multipliers of the seven factors of a score."""
+    """Multipliers of the seven factors of a score, and what may be spent under them."""
 
     quality: NotNegative = opt(1.0, "", "multiplies quality (0-50 points)")
     cost: NotNegative = opt(1.0, "", "multiplies cost (0-20 points)")
@@ -31,6 +31,8 @@ class WeightsSection(Strict):
     task_preference: NotNegative = opt(1.0, "", "multiplies task preference (0-5 points)")
     vendor_diversity: NotNegative = opt(1.0, "", "multiplies vendor diversity (0-3 points)")
     vendor_preference: NotNegative = opt(1.0, "", "multiplies vendor preference (0-2 points)")
+    usd_per_hour: Positive | None = opt(None, "USD/h", "spend ceiling of a UTC hour; held by weighing cost more")
+    usd_per_day: Positive | None = opt(None, "USD/day", "spend ceiling of a UTC day; held by weighing cost more")
 
 
 class ScoringSection(Strict):

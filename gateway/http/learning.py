@@ -55,5 +55,6 @@ def learning_rows(services: Any, window: str = "all") -> dict[str, Any]:
             if ALL_TASKS in state.tasks
         ],
         "calibration": services.observer.calibration(window),
+        "pacing": services.pacing.rows() if services.pacing is not None else [],
         "snapshot_version": snapshot.version,
     }

@@ -88,6 +88,7 @@ requests = st.builds(
     recent_providers=st.sampled_from([(), ("acme",), ("acme", "beta")]),
     warm_tokens=st.sampled_from([{}, {"acme/m1": 900}]),
     warm_deployment=st.none() | st.just("acme/m1"),
+    cost_factors=st.sampled_from([{}, {"balanced": 2.5}, {"balanced": 40.0, "cost": 1.5}]),
 )
 policies = st.builds(
     Policy,

@@ -8,7 +8,7 @@ import pytest
 
 from router_core.deployment import Capability, KeyState, Lane
 from router_core.errors import ConfigError
-from router_core.policy import ParallelPolicy, Policy
+from router_core.policy import ParallelPolicy, Policy, SpendCeiling, Weights
 from router_core.request import StreamRecovery
 from router_core.task import TaskType
 
@@ -266,3 +266,23 @@ def test_the_examples_of_the_documentation_load(loaded, tmp_path):
         assert all(each.callable for each in config.registry.deployments.values())
     weights = {each.id: each.weight for each in config.registry.resolve("shared").candidates}
     assert weights == {"azure-eu/gpt-4.1#a": 3.0, "azure-eu/gpt-4.1#b": 1.0}
+
+
+def test_a_spend_ceiling_stands_beside_the_weights(loaded):
+    policy = loaded(policy="policies: {night: {cost: 2, usd_per_hour: 1.5}, quality: {usd_per_day: 20}}").policy
+    assert policy.ceilings == {"night": SpendCeiling(usd_per_hour=1.5), "quality": SpendCeiling(usd_per_day=20.0)}
+    assert policy.policies["night"].cost == 2.0
+    assert policy.policies["quality"] == Policy().policies["quality"]
+    assert policy.version != loaded(policy="policies: {night: {cost: 2}}").policy.version
+
+
+def test_a_built_in_policy_that_is_given_weights_and_a_ceiling_is_replaced(loaded):
+    policy = loaded(policy="policies: {quality: {cost: 0.5, usd_per_day: 20}, cost: {usd_per_hour: null}}").policy
+    assert policy.policies["quality"] == Weights(cost=0.5)
+    assert list(policy.ceilings) == ["quality"]
+
+
+def test_a_ceiling_that_no_weight_could_hold_is_refused(complaints):
+    (found,) = complaints(policy="policies: {free: {cost: 0, usd_per_day: 20}}")
+    assert "policies.free" in found
+    assert "held by the cost weight" in found

@@ -176,7 +176,7 @@ class LiveCall:
             raise AttemptFailed(failure)
 
     def _limit(self, *, streamed: bool) -> float:
-        series = self.services.learner.snapshot.of(self.deployment.id)
+        series = self.services.learner.view.of(self.deployment.id)
         rule = first_content_limit if streamed else whole_answer_limit
         return rule(self.deployment, self.provider, series, self.ctx.routing, self.ctx.policy, self.started)
 

@@ -113,7 +113,7 @@ def hedge_after(services: Services, ctx: RequestContext) -> float:
     """Return seconds after which the first content counts as late: the deployment's quantile, half its limit cold."""
     rules = ctx.policy.hedging
     attempt = ctx.decision.attempts[0]
-    series = services.learner.snapshot.of(attempt.deployment)
+    series = services.learner.view.of(attempt.deployment)
     seen = quantile(series.firsts if ctx.chat.stream else series.durations, rules.quantile)
     if seen is None:
         deployment = ctx.deployment(attempt.deployment)

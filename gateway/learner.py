@@ -1,7 +1,9 @@
 """The worker's memory: holds the snapshot every decision reads, folds what happened, exchanges it with other workers.
 
-Folding is synchronous and takes microseconds; the request path never waits for anybody. ``collect`` and ``apply`` are
-called by the exchange task: what this worker added since the last collect stays on top of the totals that come in.
+Folding is synchronous and takes microseconds; the request path never waits for anybody. Circuits move at once; sums are
+folded many at a time, so that what decisions read (``view``) is at most ``FOLD_EVERY_S`` behind. ``collect`` and
+``apply`` are called by the exchange task: what this worker added since the last collect stays on top of the totals
+that come in.
 """
 
 from __future__ import annotations
@@ -20,8 +22,10 @@ from router_core.quality import KEY as QUALITY_KEY
 from router_core.quality import QualityState
 from router_core.registry import Registry
 from router_core.series import EMPTY_RECENT, Increment, Series
-from router_core.snapshot import EMPTY_STATE, DeploymentState, Snapshot, fold, half_window, increments
+from router_core.snapshot import EMPTY_STATE, DeploymentState, Snapshot, fold_circuit, half_window, increments
 
+FOLD_EVERY_S: Final = 0.02
+"""Under load an outcome shares its fold, and all that is computed anew after one, with those of so many seconds."""
 _RECENT: Final = ("n", "ok", "s", "usd")
 
 
@@ -30,35 +34,79 @@ class Learner:
 
     def __init__(self, steady: Callable[[], float], rng: random.Random | None = None) -> None:
         """Begin knowing nothing."""
-        self.snapshot = Snapshot.empty()
         self.steady = steady
         self.on_circuit: Callable[[str, Circuit], None] = _ignore
         self._rng = rng or random.Random()  # noqa: S311 - jitter, not secrets
+        self._held = Snapshot.empty()
+        self._policy: Policy | None = None
+        self._folded_at = 0.0
+        self._unfolded: list[Increment] = []
+        self._unfolded_quality: dict[str, dict[str, float]] = {}
+        self._unit = 1.0
         self._pending: list[Increment] = []
         self._pending_quality: dict[str, dict[str, float]] = {}
         self._near: dict[str, Mapping[str, float]] = {}
 
+    @property
+    def snapshot(self) -> Snapshot:
+        """Everything this worker knows, with what has just happened."""
+        self._fold()
+        return self._held
+
+    @snapshot.setter
+    def snapshot(self, moved: Snapshot) -> None:
+        self._held = moved
+
+    @property
+    def view(self) -> Snapshot:
+        """What decisions read: circuits as they are now, sums as they were at most ``FOLD_EVERY_S`` ago."""
+        if self._unfolded and not 0.0 <= self.steady() - self._folded_at < FOLD_EVERY_S:
+            self._fold()
+        return self._held
+
     def attempt(self, outcome: AttemptOutcome, registry: Registry, policy: Policy) -> None:
-        """Fold one finished call: series, recent window, circuit."""
-        peers = [each.id for each in registry.of_provider(outcome.provider)] if outcome.failure else []
-        before = self.snapshot
-        self._pending.extend(increments(outcome, policy))
-        self.snapshot = fold(before, outcome, policy, now=self.steady(), jitter=self._rng.random(), peers=peers)
+        """Take one finished call: its circuit moves now, series and recent window with the next fold."""
+        self._add(increments(outcome, policy), policy)
+        before = self._held
+        if outcome.failure is None:
+            self._held = fold_circuit(before, outcome, policy, now=self.steady(), jitter=self._rng.random())
+            self._announce(before, (outcome.deployment,))
+            return
+        peers = [each.id for each in registry.of_provider(outcome.provider)]
+        now, jitter = self.steady(), self._rng.random()
+        self._held = fold_circuit(before, outcome, policy, now=now, jitter=jitter, peers=peers)
         self._announce(before, {outcome.deployment, *peers})
 
     def reward(self, reward: Reward, policy: Policy) -> None:
-        """Fold one judged answer: quality, learned weight."""
-        self._pending.extend(increments(reward, policy))
-        unit = decay.weight(reward.at, policy.learning.half_life_h * 3600.0)
-        for key, added in self.snapshot.quality.increments(reward, unit).items():
-            into = self._pending_quality.setdefault(key, {})
-            for name, value in added.items():
-                into[name] = into.get(name, 0.0) + value
-        self.snapshot = fold(self.snapshot, reward, policy)
+        """Take one judged answer: quality, learned weight."""
+        self._add(increments(reward, policy), policy)
+        self._unit = decay.weight(reward.at, policy.learning.half_life_h * 3600.0)
+        for key, added in self._held.quality.increments(reward, self._unit).items():
+            for sums in (self._pending_quality, self._unfolded_quality):
+                into = sums.setdefault(key, {})
+                for name, value in added.items():
+                    into[name] = into.get(name, 0.0) + value
+
+    def _add(self, found: tuple[Increment, ...], policy: Policy) -> None:
+        if policy is not self._policy:  # windows are cut by the policy they were seen under
+            self._fold()
+            self._policy = policy
+        self._pending += found
+        self._unfolded += found
+
+    def _fold(self) -> None:
+        unfolded, self._unfolded = self._unfolded, []
+        if unfolded and self._policy is not None:
+            self._folded_at = self.steady()
+            self._held = self._held.plus(unfolded, self._policy)
+        if self._unfolded_quality:
+            quality = self._held.quality.absorb(self._unfolded_quality, self._unit)
+            self._held = replace(self._held, quality=quality)
+            self._unfolded_quality = {}
 
     def grant(self, deployment: Deployment, policy: Policy, *, force: bool = False) -> tuple[bool, int | None]:
         """Take the permit for a call: (allowed, lease). A half-open circuit gives leases, a closed one needs none."""
-        circuit = self.snapshot.circuit(deployment.id)
+        circuit = self._held.circuit(deployment.id)
         if circuit is breaker.CLOSED:
             return True, None
         now = self.steady()
@@ -71,17 +119,17 @@ class Learner:
     def release(self, deployment: str, lease: int | None) -> None:
         """Give a permit back without a verdict."""
         if lease is not None:
-            self._set(deployment, breaker.release(self.snapshot.circuit(deployment), lease))
+            self._set(deployment, breaker.release(self._held.circuit(deployment), lease))
 
     def reset(self, deployment: str) -> Circuit:
         """Close a circuit by hand."""
-        self._set(deployment, breaker.reset(self.snapshot.circuit(deployment), self.steady()))
-        return self.snapshot.circuit(deployment)
+        self._set(deployment, breaker.reset(self._held.circuit(deployment), self.steady()))
+        return self._held.circuit(deployment)
 
     def join(self, deployment: str, theirs: Circuit) -> None:
         """Take over another worker's circuit when it is newer; nothing is announced again."""
-        mine = self.snapshot.circuit(deployment)
-        self.snapshot = self.snapshot.with_circuit(deployment, breaker.join(mine, theirs))
+        mine = self._held.circuit(deployment)
+        self._held = self._held.with_circuit(deployment, breaker.join(mine, theirs))
 
     def calibrate(self, quality: QualityState) -> None:
         """Put a calibrated quality state underneath; what was learned online stays on top."""
@@ -99,7 +147,8 @@ class Learner:
 
     def apply(self, totals: Mapping[str, Mapping[str, float]], maxima: Mapping[str, float], policy: Policy) -> None:
         """Take whole totals of changed series; what is still pending here is added on top."""
-        states = dict(self.snapshot.states)
+        self._fold()
+        states = dict(self._held.states)
         near: dict[str, Mapping[str, float]] = {}
         for key, sums in totals.items():
             kind, _, rest = key.partition("|")
@@ -114,13 +163,13 @@ class Learner:
                     near[key] = sums
             except ValueError:
                 continue  # a key of another version: not ours to read
-        quality = self.snapshot.quality
+        quality = self._held.quality
         if near:
             self._near.update(near)
             # Sums of others were weighted by their time; without a reward of its own this worker has no unit for them.
             unit = max(quality.unit, decay.weight(self.steady(), policy.learning.half_life_h * 3600.0))
             quality = replace(quality, cells={}).absorb(self._near, unit).absorb(self._pending_quality)
-        self.snapshot = replace(self.snapshot, states=states, quality=quality, version=self.snapshot.version + 1)
+        self._held = replace(self._held, states=states, quality=quality, version=self._held.version + 1)
         self._put_back(totals, policy)
 
     def _put_back(self, totals: Mapping[str, Mapping[str, float]], policy: Policy) -> None:
@@ -133,16 +182,16 @@ class Learner:
             elif window in totals:
                 again.append(replace(item, fields={}, duration_bin=None, first_bin=None))
         if again:
-            self.snapshot = self.snapshot.plus(again, policy)
+            self._held = self._held.plus(again, policy)
 
     def _set(self, deployment: str, circuit: Circuit) -> None:
-        before = self.snapshot
-        self.snapshot = before.with_circuit(deployment, circuit)
+        before = self._held
+        self._held = before.with_circuit(deployment, circuit)
         self._announce(before, [deployment])
 
     def _announce(self, before: Snapshot, deployments: Iterable[str]) -> None:
         for deployment in deployments:
-            circuit = self.snapshot.circuit(deployment)
+            circuit = self._held.circuit(deployment)
             if circuit.epoch != before.circuit(deployment).epoch:
                 self.on_circuit(deployment, circuit)
 

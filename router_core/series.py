@@ -69,19 +69,19 @@ class Series:
         self.last_at = last_at
         self._summary: Summary | None = None
 
-    def plus(self, increment: Increment) -> Series:
-        """Return this series with one observation added."""
-        weight = increment.weight
-        fields = dict(self.fields)
-        for name, value in increment.fields.items():
-            fields[name] = fields.get(name, 0.0) + weight * value
-        durations = self.durations
-        if increment.duration_bin is not None:
-            durations = {**durations, increment.duration_bin: durations.get(increment.duration_bin, 0.0) + weight}
-        firsts = self.firsts
-        if increment.first_bin is not None:
-            firsts = {**firsts, increment.first_bin: firsts.get(increment.first_bin, 0.0) + weight}
-        return Series(fields, durations, firsts, max(self.last_at, increment.at))
+    def plus(self, *increments: Increment) -> Series:
+        """Return this series with observations added."""
+        fields, durations, firsts, last_at = dict(self.fields), self.durations, self.firsts, self.last_at
+        for item in increments:
+            weight = item.weight
+            for name, value in item.fields.items():
+                fields[name] = fields.get(name, 0.0) + weight * value
+            if item.duration_bin is not None:
+                durations = _counted(durations, self.durations, item.duration_bin, weight)
+            if item.first_bin is not None:
+                firsts = _counted(firsts, self.firsts, item.first_bin, weight)
+            last_at = max(last_at, item.at)
+        return Series(fields, durations, firsts, last_at)
 
     @property
     def summary(self) -> Summary:
@@ -126,6 +126,13 @@ class Series:
             elif name[:1] == "t" and name[1:].isdecimal():
                 firsts[int(name[1:])] = value
         return cls(fields, durations, firsts, last_at)
+
+
+def _counted(bins: Mapping[int, float], held: Mapping[int, float], index: int, weight: float) -> dict[int, float]:
+    """Add a weight to a bin: in a copy of what is held by somebody, in place where the copy was made before."""
+    counted = bins if bins is not held and isinstance(bins, dict) else dict(bins)
+    counted[index] = counted.get(index, 0.0) + weight
+    return counted
 
 
 _KNOWN: Final = frozenset(FIELDS)

@@ -86,16 +86,21 @@ class Snapshot:
         return self._next({**self.states, deployment: state.with_circuit(circuit)})
 
     def plus(self, increments: Iterable[Increment], policy: Policy) -> Snapshot:
-        """Return this view with increments added."""
-        states = dict(self.states)
+        """Return this view with increments added; many at once cost little more than one."""
+        grouped: dict[str, dict[str, list[Increment]]] = {}
         for item in increments:
-            state = states.get(item.deployment, EMPTY_STATE)
-            tasks = {**state.tasks, item.task: state.tasks.get(item.task, EMPTY_SERIES).plus(item)}
-            recent = state.recent
-            if item.recent is not None:
-                window = recent.get(item.task, EMPTY_RECENT).plus(half_window(item.at, policy), item.recent)
-                recent = {**recent, item.task: window}
-            states[item.deployment] = DeploymentState(tasks, recent, state.circuit)
+            grouped.setdefault(item.deployment, {}).setdefault(item.task, []).append(item)
+        states = dict(self.states)
+        for deployment, by_task in grouped.items():
+            state = states.get(deployment, EMPTY_STATE)
+            tasks, recent = dict(state.tasks), dict(state.recent)
+            for task, items in by_task.items():
+                tasks[task] = tasks.get(task, EMPTY_SERIES).plus(*items)
+                for item in items:
+                    if item.recent is not None:
+                        window = recent.get(task, EMPTY_RECENT)
+                        recent[task] = window.plus(half_window(item.at, policy), item.recent)
+            states[deployment] = DeploymentState(tasks, recent, state.circuit)
         return self._next(states)
 
     def _next(self, states: Mapping[str, DeploymentState]) -> Snapshot:

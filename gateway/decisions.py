@@ -1,12 +1,11 @@
 """Decision ids that prove themselves, and the last decisions in memory.
 
-An id is ``dec_`` + time, worker and counter in base 32 + a keyed hash over them, so feedback for an id that another
+An id is ``dec_`` + time, worker and counter in hex + a keyed hash over them, so feedback for an id that another
 worker made can be told from one that nobody made.
 """
 
 from __future__ import annotations
 
-import base64
 import hashlib
 import hmac
 import secrets
@@ -38,18 +37,18 @@ class DecisionIds:
         """Return a fresh id made at wall-clock second ``at``."""
         self._count = (self._count + 1) & 0xFFFFFF
         body = struct.pack(">IQ", int(at) & 0xFFFFFFFF, self._worker << 40 | self._count << 16)[: _BODY - 2]
-        return "dec_" + _text(body + _mac(body, self.key))
+        return f"dec_{body.hex()}{_mac(body, self.key).hex()}"
 
     def made_at(self, decision_id: str) -> float | None:
         """Return when an id was made, or None when it is not one of ours."""
         if len(decision_id) > 64 or not decision_id.startswith("dec_"):
             return None
         try:
-            raw = base64.b32decode(decision_id[4:].upper() + "=" * (-len(decision_id[4:]) % 8))
+            raw = bytes.fromhex(decision_id[4:])
         except ValueError:
             return None
         body, mac = raw[:-_MAC], raw[-_MAC:]
-        if len(body) != _BODY - 2:
+        if len(body) != _BODY - 2 or raw.hex() != decision_id[4:]:  # one spelling only, as it was given out
             return None
         good = hmac.compare_digest(mac, _mac(body, self.key))
         if not good and (self._before is None or not hmac.compare_digest(mac, _mac(body, self._before))):
@@ -59,10 +58,6 @@ class DecisionIds:
 
 def _mac(body: bytes, key: bytes) -> bytes:
     return hashlib.blake2s(body, key=key, digest_size=_MAC).digest()
-
-
-def _text(raw: bytes) -> str:
-    return base64.b32encode(raw).decode().rstrip("=").lower()
 
 
 class RecentDecisions(Generic[T]):

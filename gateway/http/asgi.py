@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import secrets
 from collections.abc import Callable
 from typing import Final
 
@@ -27,7 +26,7 @@ from gateway.http import (
 )
 from gateway.http.chat import ChatEndpoint, Scope, Send
 from gateway.http.errors import ApiError
-from gateway.http.headers import request_id
+from gateway.http.headers import new_request_id, request_id
 from gateway.services import Services
 
 _log = logging.getLogger("gateway")
@@ -86,7 +85,7 @@ class GatewayApp:
 def stamped(scope: Scope, send: Send, steady: Callable[[], float]) -> Send:
     """Return a ``send`` that adds the request's id and the gateway's own time to a browsed response's headers."""
     started = steady()
-    name = request_id(scope["headers"]) or f"req_{secrets.token_hex(12)}"
+    name = request_id(scope["headers"]) or new_request_id()
 
     async def send_stamped(message: Message) -> None:
         if message["type"] == "http.response.start":

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import secrets
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any, Final
 
@@ -13,7 +12,7 @@ from gateway.disconnect import ClientWatch, Receive
 from gateway.http.auth import authenticate, require_client
 from gateway.http.body import ClientGone, check_headers, read_body
 from gateway.http.errors import ApiError
-from gateway.http.headers import read_hints, request_id
+from gateway.http.headers import new_request_id, read_hints, request_id
 from gateway.http.wire import parse_chat
 from gateway.idempotency import key_of
 from gateway.keys import Principal
@@ -47,7 +46,7 @@ class ChatEndpoint:
         services = self._services
         started = services.steady()
         headers: list[tuple[bytes, bytes]] = scope["headers"]
-        name = request_id(headers) or f"req_{secrets.token_hex(12)}"
+        name = request_id(headers) or new_request_id()
         task = asyncio.current_task()
         if task is not None:
             self.tasks.add(task)

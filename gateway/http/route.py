@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import secrets
 from typing import Any
 
 import orjson
@@ -12,7 +11,7 @@ from gateway.http.answers import answer
 from gateway.http.auth import Client
 from gateway.http.body import check_headers, read_body
 from gateway.http.errors import ApiError
-from gateway.http.headers import read_hints
+from gateway.http.headers import new_request_id, read_hints
 from gateway.http.wire import parse_chat
 from gateway.prepare import prepare
 from gateway.recorder import KIND
@@ -33,7 +32,7 @@ async def route(request: Request, caller: Client) -> Response:
     check_headers(headers, limits)
     chat = parse_chat(await read_body(request.receive, limits), limits)
     hints = read_hints(headers, chat.own, caller.default_hints, caller.default_policy)
-    ctx = prepare(services, chat, hints, caller, f"req_{secrets.token_hex(12)}", started)
+    ctx = prepare(services, chat, hints, caller, new_request_id(), started)
     record = {"object": "router.decision", "id": ctx.decision_id, **to_record(ctx.routing, ctx.decision)}
     if ctx.decision.chosen is None:
         error = no_candidate(ctx.decision)

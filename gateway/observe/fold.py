@@ -138,11 +138,19 @@ def baseline(candidates: Iterable[Mapping[str, Any]], outcome: RequestOutcome) -
     """
     if not outcome.ok:
         return None
-    facts = [found for candidate in candidates if isinstance(found := candidate.get("facts"), Mapping)]
-    if not facts:
+    best = served = None
+    highest = (-1.0, -1.0)
+    for candidate in candidates:
+        fact = candidate.get("facts")
+        if type(fact) is not dict:
+            continue
+        place = (_number(fact, "quality"), _number(fact, "expected_cost_usd"))
+        if place > highest:
+            best, highest = fact, place
+        if fact.get("deployment") == outcome.served_by:
+            served = fact
+    if best is None:
         return None
-    best = max(facts, key=lambda fact: (_number(fact, "quality"), _number(fact, "expected_cost_usd")))
-    served = next((fact for fact in facts if fact.get("deployment") == outcome.served_by), None)
     if served is best:
         return outcome.cost_usd
     expected = _number(best, "expected_cost_usd")

@@ -26,6 +26,7 @@ from router_core.task import TaskType
 
 T = TypeVar("T")
 _PRUNE_EVERY_S: Final = 60.0
+_NOTHING: Final[dict[str, float]] = {}
 
 REPORTS: Final = ("providers", "deployments", "tasks", "costs", "win-rates", "anomalies", "timeline")
 
@@ -84,20 +85,24 @@ class Observer:
 
     def request(self, outcome: RequestOutcome, record: Mapping[str, Any]) -> None:
         """Book one finished request: for everybody, for its key and for its tags; keep its record; tell watchers."""
-        candidates = candidates_of(record)
-        fields = fold.of_request(outcome, fold.baseline(candidates, outcome))
+        at, task, key_id = outcome.at, str(outcome.task), outcome.key_id
+        fields = fold.of_request(outcome, fold.baseline(candidates_of(record), outcome))
         callers = fold.callers(outcome.attempts, outcome.served_by)
         bill = fold.of_bill(outcome)
-        for scope in ("", outcome.key_id) if outcome.key_id else ("",):
-            self.sums.add((fold.REQUESTS, scope, str(outcome.task)), outcome.at, fields)
+        for scope in ("", key_id) if key_id else ("",):
+            self.sums.add((fold.REQUESTS, scope, task), at, fields)
             for tag in outcome.tags:
-                self.sums.add((fold.TAGS, scope, tag), outcome.at, bill)
-            self._book_callers(outcome, scope, callers)
-        if outcome.key_id:
-            for attempt in outcome.attempts:
-                self.sums.add(_labels(attempt, outcome.key_id), attempt.at, fold.of_attempt(attempt))
-            for scope in ("", outcome.key_id):
-                self.sums.add((fold.KEYS, scope, outcome.key_id), outcome.at, bill)
+                self.sums.add((fold.TAGS, scope, tag), at, bill)
+            if key_id:
+                self.sums.add((fold.KEYS, scope, key_id), at, bill)
+        for deployment, share in callers.items():
+            self.sums.add((fold.ATTEMPTS, "", self._provider(deployment), deployment, task), at, share)
+        if key_id:
+            for attempt in outcome.attempts:  # with the first call of each deployment goes what the request adds to it
+                share = callers.pop(attempt.deployment, _NOTHING) if str(attempt.task) == task else _NOTHING
+                self.sums.add(_labels(attempt, key_id), attempt.at, fold.of_attempt(attempt) | share)
+            for deployment, share in callers.items():
+                self.sums.add((fold.ATTEMPTS, key_id, self._provider(deployment), deployment, task), at, share)
         self.feed.keep(outcome.decision_id, (outcome, record))
         if self.feed.watched:
             self.feed.tell(Event("decision", summarise(outcome, record)))
@@ -231,11 +236,6 @@ class Observer:
         self.feed.tell(Event("anomaly", row))
         if self._alert is not None:
             self._alert("anomaly", row)
-
-    def _book_callers(self, outcome: RequestOutcome, scope: str, callers: Mapping[str, dict[str, float]]) -> None:
-        for deployment, fields in callers.items():
-            labels = (fold.ATTEMPTS, scope, self._provider(deployment), deployment, str(outcome.task))
-            self.sums.add(labels, outcome.at, fields)
 
     def _provider(self, deployment: str) -> str:
         return self._providers.get(deployment) or deployment.partition("/")[0]

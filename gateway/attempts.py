@@ -64,6 +64,19 @@ class AttemptLoop:
         """Put a deployment back at the end of the plan."""
         self._queue.append(attempt)
 
+    async def replace(self, attempt: Attempt, failure: Failure) -> LiveCall:
+        """Return a call in the place of one that broke after it had opened; raises Exhausted."""
+        self._note(failure)
+        tries = sum(1 for made in self._ctx.attempts if made.deployment == attempt.deployment)
+        step = next_step(failure, self._situation(attempt, tries, 0.0), self._ctx.policy, self._jitter())
+        if isinstance(step, Stop):
+            raise Exhausted(failure, step.reason)
+        self._ctx.fallback_reason = str(failure.kind)
+        if isinstance(step, Again):
+            await self._wait(step, failure)
+            self._queue.appendleft(attempt)
+        return await self.open()
+
     async def open(self, *, overrides: Overrides | None = None, stream: bool | None = None) -> LiveCall:
         """Return the first call that opens; raises Exhausted. ``overrides`` gives body changes per deployment."""
         above = 0

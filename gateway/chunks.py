@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Final, NamedTuple
+
+import orjson
 
 from router_core.deployment import Deployment, Provider
 from router_core.outcome import Failure, FailureKind, Usage
@@ -68,6 +71,24 @@ def characters(chunk: Mapping[str, Any]) -> int:
         if type(delta) is dict:
             count += sum(len(value) for name in CONTENT if type(value := delta.get(name)) is str)
     return count
+
+
+def to_json(chunk: Mapping[str, Any]) -> bytes:
+    """Return a chunk's JSON; half of a character, which UTF-8 cannot say, is escaped."""
+    try:
+        return orjson.dumps(chunk)
+    except TypeError:
+        return json.dumps(chunk, separators=(",", ":")).encode()
+
+
+def joined(parts: Iterable[str]) -> str:
+    """Return pieces of text as one; two halves of a character that came apart are one again, a lone one is U+FFFD."""
+    text = "".join(parts)
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    return text
 
 
 def before_content(failure: Failure) -> Failure:
@@ -138,7 +159,8 @@ def as_chunks(body: Mapping[str, Any]) -> list[dict[str, Any]]:
         message = dict(choice.get("message") or {})
         calls = message.get("tool_calls")
         if isinstance(calls, list):
-            message["tool_calls"] = [{"index": place, **call} for place, call in enumerate(calls)]
+            known = (call for call in calls if isinstance(call, Mapping))
+            message["tool_calls"] = [{"index": place, **call} for place, call in enumerate(known)]
         delta = {name: value for name, value in message.items() if value is not None}
         index = choice.get("index", 0)
         pieces.append({**head, "choices": [{"index": index, "delta": delta, "finish_reason": None}]})

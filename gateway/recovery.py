@@ -9,8 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final
 
-import orjson
-
+from gateway import chunks
 from gateway.context import RequestContext
 from gateway.relay import Relay
 from gateway.services import Services
@@ -132,4 +131,4 @@ class Splice:
         joined = {name: value for name, value in chunk.items() if name != "usage"}
         joined.update(self._head)
         joined["choices"] = [{**choice, "delta": fresh}]
-        return orjson.dumps(joined)
+        return chunks.to_json(joined)

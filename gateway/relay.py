@@ -7,8 +7,6 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-import orjson
-
 from gateway import chunks
 from gateway.chunks import Tail
 from router_core.deployment import Deployment
@@ -41,6 +39,7 @@ class Relay:
         "_model",
         "_n",
         "_renamed",
+        "_seen",
         "characters",
         "content_events",
         "deployment",
@@ -65,6 +64,7 @@ class Relay:
         self._keep_text = keep_text
         self._model: str | None = None
         self._renamed = False
+        self._seen: set[int] = set()
         self.characters = 0
         self.content_events = 0
         self.done = False
@@ -92,14 +92,19 @@ class Relay:
     @property
     def text(self) -> str:
         """The content of choice 0 so far."""
-        return "".join(self.parts)
+        return chunks.joined(self.parts)
+
+    @property
+    def whole(self) -> bool:
+        """Whether the answer came to its end: all choices did, or all it has when it says that there are no more."""
+        return self.complete or (self.done and bool(self.finished) and self._seen <= self.finished)
 
     def feed(self, event: Event) -> bytes | None:
         """Take one event; return the payload to send (without SSE framing), None when there is nothing to send."""
         chunk = event.chunk
         if chunk is None:
             self.done = self.done or event.done
-            self.skipped += event.malformed
+            self.skipped += event.malformed and not self.complete
             return None
         raw = event.raw
         if self._model is None:
@@ -108,11 +113,11 @@ class Relay:
             chunk["model"] = self._model
             raw = None
         choices = chunk.get("choices")
-        if choices:
-            self._read(choices)
+        if choices and self._read(choices):
+            raw = None
         if "usage" in chunk:
             return self._with_usage(chunk, raw, bool(choices))
-        return raw if raw is not None else orjson.dumps(chunk)
+        return raw if raw is not None else chunks.to_json(chunk)
 
     def _name(self, chunk: dict[str, Any]) -> None:
         said = chunk.get("model")
@@ -120,18 +125,27 @@ class Relay:
         self._renamed = said != self._model
         self.first = {name: chunk.get(name) for name in ("id", "created")}
 
-    def _read(self, choices: Any) -> None:
+    def _read(self, choices: Any) -> bool:
+        """Tally the pieces; returns whether one had to be put into a client's shape."""
+        changed = False
         for choice in choices if type(choices) is list else ():
             if type(choice) is not dict:
                 continue
+            if self._n > 1:
+                index = choice.get("index")
+                self._seen.add(index if type(index) is int else 0)
             reason = choice.get("finish_reason")
             if reason:
                 index = choice.get("index")
                 self.finished.add(index if type(index) is int else 0)
                 self.finish_reason = self.finish_reason or str(reason)
             delta = choice.get("delta")
-            if type(delta) is dict:
-                self._read_delta(delta)
+            if type(delta) is not dict:  # clients read its fields without a look
+                message = choice.pop("message", None)
+                delta = choice["delta"] = message if type(message) is dict else {}
+                changed = True
+            self._read_delta(delta)
+        return changed
 
     def _read_delta(self, delta: dict[str, Any]) -> None:
         content = delta.get("content")
@@ -155,18 +169,20 @@ class Relay:
 
     def _with_usage(self, chunk: dict[str, Any], raw: bytes | None, has_choices: bool) -> bytes | None:  # noqa: FBT001
         usage = chunk["usage"]
+        if usage and type(usage) is not dict:
+            usage = chunk["usage"] = raw = None
         if usage:
             self.usage = usage
             if not has_choices:
                 self.usage_chunk = chunk if self._include_usage else None
                 return None
         if self._include_usage:
-            return raw if raw is not None else orjson.dumps(chunk)
+            return raw if raw is not None else chunks.to_json(chunk)
         # OpenAI repeats a null in every chunk; outside of strings these bytes can be nothing else.
         if raw is not None and usage is None and raw.count(_NULL_USAGE) == 1:
             return raw.replace(_NULL_USAGE, b"")
         del chunk["usage"]
-        return orjson.dumps(chunk)
+        return chunks.to_json(chunk)
 
     def tail(self, provider_cost_usd: float | None) -> Tail:
         """Return what the stream said of itself at its end."""

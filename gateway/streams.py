@@ -46,6 +46,7 @@ class ClientStream:
         self.live = live
         self.relay = self._new_relay(live)
         self._sent_parts = 0
+        self._silent = False
 
     def _new_relay(self, live: LiveCall) -> Relay:
         ctx = self._ctx
@@ -74,14 +75,19 @@ class ClientStream:
                 async for payloads in self._first():
                     held += payloads
             except AttemptFailed as exc:
-                self.live = await self._loop.open()
-                self._ctx.fallback_reason = str(exc.failure.kind)
+                # Nothing was sent yet, so it counts as it would without a stream; a silent one is not asked again.
+                failure = exc.failure if self._silent else chunks.before_content(exc.failure)
+                self.live = await self._loop.replace(self.live.attempt, failure)
                 self.relay = self._new_relay(self.live)
             else:
                 return held
 
     async def _first(self) -> AsyncGenerator[list[bytes]]:
-        """Relay one upstream to its end. After a malformed event, unless skipping is allowed, hold what follows."""
+        """Relay one upstream to its end.
+
+        After a malformed event hold what follows; where skipping is allowed, only the end, until it is known whether
+        a piece of the answer is missing.
+        """
         skip = self._ctx.recovery is StreamRecovery.ERROR
         relay = self.relay
         held: list[bytes] = []
@@ -92,7 +98,7 @@ class ClientStream:
                     payload = relay.feed(event)
                     if relay.done:
                         break
-                    if relay.skipped and not skip:
+                    if relay.skipped and (relay.complete or not skip):
                         held.append(payload or b"")
                         continue
                     self._sent_parts = len(relay.parts)
@@ -100,16 +106,22 @@ class ClientStream:
                         payloads.append(payload)
                 if payloads:
                     yield payloads
-        if relay.skipped and not skip:
-            self._require_whole()
+        if relay.skipped:
+            self._require_whole(skip=skip)
             if whole := list(filter(None, held)):
                 yield whole
         self._finish(self.live, relay)
 
-    def _require_whole(self) -> None:
-        """Refuse a stream with a malformed event unless as many pieces came as the provider says it wrote."""
-        usage = usage_of(self.relay.usage)
-        if usage is None or self.relay.content_events < usage.output:
+    def _require_whole(self, *, skip: bool) -> None:
+        """Refuse a stream with a malformed event unless as many pieces came as the provider says it wrote tokens.
+
+        Where skipping is allowed it is refused only when the pieces missing are as few as the events skipped: this
+        provider sends one token a piece, so a piece of the answer was in them.
+        """
+        relay, usage = self.relay, usage_of(self.relay.usage)
+        missing = None if usage is None else usage.output - relay.content_events
+        lost = missing is not None and 0 < missing <= relay.skipped if skip else missing is None or missing > 0
+        if lost:
             failure = Failure(FailureKind.STREAM_BROKEN, "the provider sent an event that is no JSON")
             self._fail(self.live, self.relay, failure)
             raise AttemptFailed(failure)
@@ -132,7 +144,7 @@ class ClientStream:
         finally:
             await live.events.aclose()  # left to the garbage collector, it would cost a task of its own
             await live.aclose()
-        if relay.complete:
+        if relay.whole:
             return  # everything was said; how the connection ended is nobody's concern
         if failure is None:
             failure = Failure(FailureKind.STREAM_TRUNCATED, "the provider's stream ended before the answer did")
@@ -166,12 +178,13 @@ class ClientStream:
                 if not watch.expired:
                     raise
                 watch.uncancel()
+        self._silent = watch.expired
         if watch.expired:
             raise AttemptFailed(Failure(FailureKind.STREAM_BROKEN, "the provider's stream fell silent"))
 
     async def _continued(self, failure: Failure) -> AsyncGenerator[bytes]:
         """Go on from what was sent with other deployments until the answer is whole; raises StreamFailed."""
-        text = "".join(self.relay.parts[: self._sent_parts])
+        text = chunks.joined(self.relay.parts[: self._sent_parts])
         first = self.relay
         for _ in range(self._ctx.policy.retry.max_attempts):
             if not self._loop.left:
@@ -189,6 +202,8 @@ class ClientStream:
                     async for batch in batches:
                         for event in batch:
                             self.relay.feed(event)
+                            if self.relay.skipped:
+                                self._require_whole(skip=False)
                             for payload in splice.take(event.chunk):
                                 yield payload
                 splice.require_end()

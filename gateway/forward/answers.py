@@ -8,35 +8,40 @@ from typing import Any
 import orjson
 
 from gateway.forward.failures import error_in_success, failed
+from gateway.forward.mended import mended, sound
 from router_core.errors import AttemptFailed
 from router_core.outcome import Failure, FailureKind
 from router_core.ports import Event
 
 
 def parse(raw: bytes) -> tuple[Any, bool]:
-    """Return (the parsed JSON, whether it was valid UTF-8); bad bytes become U+FFFD. Raises ``AttemptFailed``."""
+    """Return (the parsed JSON, whether its bytes may go on as they came). Raises ``AttemptFailed``."""
     try:
         return orjson.loads(raw), True
-    except orjson.JSONDecodeError:
-        pass
-    try:
-        return orjson.loads(raw.decode("utf-8", "replace")), False
     except orjson.JSONDecodeError as exc:
-        what = "empty" if not raw.strip() else "not JSON"
-        raise failed(FailureKind.PROTOCOL, f"the provider's answer is {what}", status=200) from exc
+        found = mended(raw)
+        if found is None:
+            what = "empty" if not raw.strip() else "not JSON"
+            raise failed(FailureKind.PROTOCOL, f"the provider's answer is {what}", status=200) from exc
+    return sound(found), False
 
 
 def check(body: Any, *, added: frozenset[str] = frozenset()) -> dict[str, Any]:
     """Return the body if it is a chat completion with at least one choice. Raises ``AttemptFailed``."""
     if not isinstance(body, dict):
         raise failed(FailureKind.PROTOCOL, "the provider's answer is not a chat completion", status=200)
-    if body.get("error"):
-        raise AttemptFailed(error_in_success(body["error"], added=added))
     choices = body.get("choices")
+    if body.get("error") or (choices is None and body.get("object") == "error"):
+        raise AttemptFailed(error_in_success(body.get("error") or body, added=added))
     if not isinstance(choices, list) or not all(isinstance(choice, dict) for choice in choices):
         raise failed(FailureKind.PROTOCOL, "the provider's answer is not a chat completion", status=200)
     if not choices:
         raise AttemptFailed(Failure(FailureKind.PROTOCOL, "the provider's answer is empty", status=200, empty=True))
+    for choice in choices:
+        if choice.get("finish_reason") == "error":  # how OpenRouter and its kin say that it broke on the way
+            raise AttemptFailed(error_in_success(choice.get("error") or "the answer broke on the way", added=added))
+        if not isinstance(choice.get("message"), dict):
+            raise failed(FailureKind.PROTOCOL, "the provider's answer holds a choice without a message", status=200)
     return body
 
 
@@ -50,7 +55,8 @@ def as_events(body: Mapping[str, Any]) -> Iterator[Event]:
         index = choice.get("index", position)
         delta = {key: value for key, value in (choice.get("message") or {}).items() if value is not None}
         if isinstance(delta.get("tool_calls"), list):
-            delta["tool_calls"] = [{"index": n, **part} for n, part in enumerate(delta["tool_calls"])]
+            known = (part for part in delta["tool_calls"] if isinstance(part, dict))
+            delta["tool_calls"] = [{"index": n, **part} for n, part in enumerate(known)]
         part: dict[str, Any] = {"index": index, "delta": delta, "finish_reason": None}
         if choice.get("logprobs") is not None:
             part["logprobs"] = choice["logprobs"]

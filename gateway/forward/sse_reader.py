@@ -3,7 +3,7 @@
 Rules (https://html.spec.whatwg.org/multipage/server-sent-events.html, 9.2.5 and 9.2.6):
 lines end with CR LF, LF or CR; a blank line ends an event; ``data`` lines are joined by LF; a line that begins with a
 colon is a comment; one leading byte order mark is skipped. Unlike a browser we also deliver an event that the end of
-the stream cut its blank line off: providers forget it.
+the stream cut its blank line off, and a bare line of JSON as if it were data: providers forget both.
 """
 
 from __future__ import annotations
@@ -94,4 +94,6 @@ def _parse(block: bytes) -> Item:
             data.append(value)
         elif field == b"event":
             name = value
+        elif line.startswith(b"{"):
+            data.append(line)
     return (name, b"\n".join(data)) if data else _ALIVE

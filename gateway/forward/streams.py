@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Iterator, Mapping
 from itertools import chain
-from typing import Final, Protocol
+from typing import Any, Final, NoReturn, Protocol
 
 import aiohttp
 import orjson
 
 from gateway.forward.exceptions import from_exception
 from gateway.forward.failures import failed, from_error_event
+from gateway.forward.mended import mended, passable
 from gateway.forward.sse_reader import EventTooLarge, Item, SseReader
 from gateway.forward.transport import Transport, abort
 from router_core.errors import AttemptFailed
@@ -55,34 +56,65 @@ class RelayDecoder:
                 if data.strip() == b"[DONE]":
                     yield Event(done=True)
                     continue
-                raw = None
-                chunk = _repaired(data)
-            if type(chunk) is not dict:
-                yield Event(malformed=True)
-                continue
-            if chunk.get("error") or name == b"error":
-                raise AttemptFailed(from_error_event(chunk, added=self._added))
+                if b"\n" in data and (lines := _separate(data)):
+                    yield from self.events(lines)
+                    continue
+                chunk = mended(data)
+                raw = data if chunk is not None and passable(data) else None
+            if name == b"error" or b'"error"' in data or type(chunk) is not dict or "choices" not in chunk:
+                odd = self._odd(name, data, chunk)
+                if odd is not None:
+                    yield odd
+                    continue
             if b"\n" in data:
                 raw = None  # it came as several data lines; passed on it must be one
             yield Event(chunk, raw)
+
+    def _odd(self, name: bytes, data: bytes, chunk: Any) -> Event | None:
+        """Look closer at an event that may be no piece of an answer; None when it is one."""
+        if name == b"error":
+            self._refuse(chunk if type(chunk) is dict else {"error": data.decode("utf-8", "replace")})
+        if type(chunk) is not dict:
+            return Event(malformed=True)
+        complaint = _complaint(chunk)
+        if complaint is not None:
+            self._refuse(complaint)
+        # a ping or the like says nothing that a client waits for
+        return None if "choices" in chunk or chunk.get("usage") else Event(comment=True)
+
+    def _refuse(self, complaint: dict[str, Any]) -> NoReturn:
+        raise AttemptFailed(from_error_event(complaint, added=self._added))
 
     def end(self) -> Iterator[Event]:
         """Yield nothing: what was not said stays unsaid."""
         return iter(())
 
 
-def _repaired(data: bytes) -> object:
-    """Return the JSON of bytes that are not UTF-8, with U+FFFD for what is not; None if that is no JSON either."""
-    try:
-        return orjson.loads(data.decode("utf-8", "replace"))
-    except orjson.JSONDecodeError:
-        return None
+def _complaint(chunk: dict[str, Any]) -> dict[str, Any] | None:
+    """Return the error an event tells of, in the shapes of OpenAI, of vLLM and Mistral, of OpenRouter's choices."""
+    if chunk.get("error"):
+        return chunk
+    choices = chunk.get("choices")
+    if choices is None:
+        return chunk if chunk.get("object") == "error" or "detail" in chunk else None
+    for choice in choices if type(choices) is list else ():
+        if type(choice) is dict and choice.get("finish_reason") == "error":
+            return {"error": choice.get("error") or {"message": "the provider's answer broke on the way"}}
+    return None
+
+
+def _separate(data: bytes) -> list[Item]:
+    """Return the events of a server that forgot the blank lines between them; none unless each line is one."""
+    lines = [line for line in data.split(b"\n") if line.strip()]
+    whole = all(line.strip() == b"[DONE]" or type(mended(line)) is dict for line in lines)
+    return [(b"", line) for line in lines] if whole and len(lines) > 1 else []
 
 
 class OpenStream:
     """A stream whose head has come. Iterate once; ``aclose`` ends it at any moment."""
 
     __slots__ = (
+        "_closed",
         "_decoder",
         "_done",
         "_first",
@@ -113,6 +145,7 @@ class OpenStream:
         self._limit = event_bytes
         self._first = first
         self._done = False
+        self._closed = False
 
     async def __aiter__(self) -> AsyncIterator[Event]:
         """Yield events until the upstream ends; raises ``AttemptFailed`` when it breaks."""
@@ -175,6 +208,9 @@ class OpenStream:
 
     async def aclose(self) -> None:
         """Close the socket at once; after ``[DONE]`` the connection is kept where possible. Safe to call twice."""
+        if self._closed:
+            return  # two readers of what is left would disturb each other
+        self._closed = True
         if self._done:
             self._transport.finish(self._response)
         else:

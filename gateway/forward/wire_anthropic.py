@@ -15,6 +15,7 @@ from gateway.forward.chunks import Frame, completion, extras, message_dict, usag
 from gateway.forward.failures import from_error_event
 from gateway.forward.litellm_door import Door
 from gateway.forward.media import images_by, refuse_remote_media
+from gateway.forward.mended import mended
 from gateway.forward.outgoing import effective_body, encode
 from gateway.forward.params import mapped, split, supported_params, untranslatable
 from gateway.forward.sse_reader import Item
@@ -136,7 +137,7 @@ class AnthropicDecoder:
             try:
                 chunk = orjson.loads(data)
             except orjson.JSONDecodeError:
-                chunk = _repaired(data)
+                chunk = mended(data)
             if not isinstance(chunk, dict):
                 yield Event(malformed=True)
                 continue
@@ -243,13 +244,6 @@ class _Headers:
 def _is_text(chunk: Mapping[str, Any]) -> bool:
     delta = chunk.get("delta")
     return isinstance(delta, dict) and delta.get("type") == "text_delta" and isinstance(delta.get("text"), str)
-
-
-def _repaired(data: bytes) -> Any:
-    try:
-        return orjson.loads(data.decode("utf-8", "replace"))
-    except orjson.JSONDecodeError:
-        return None
 
 
 def _url(base: str) -> str:

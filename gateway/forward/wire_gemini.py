@@ -16,6 +16,7 @@ from gateway.forward.chunks import Frame, completion, extras, message_dict, usag
 from gateway.forward.failures import from_error_event
 from gateway.forward.litellm_door import Door, Quiet
 from gateway.forward.media import images_by, refuse_remote_media
+from gateway.forward.mended import mended
 from gateway.forward.outgoing import effective_body, encode
 from gateway.forward.params import mapped, split, supported_params, untranslatable
 from gateway.forward.sse_reader import Item
@@ -134,7 +135,7 @@ class GeminiDecoder:
             try:
                 chunk = orjson.loads(data)
             except orjson.JSONDecodeError:
-                chunk = _repaired(data)
+                chunk = mended(data)
             if isinstance(chunk, list) and len(chunk) == 1:
                 chunk = chunk[0]
             if not isinstance(chunk, dict):
@@ -269,10 +270,3 @@ def _vertex_base(call: Call) -> str:
         raise ConfigError(msg)
     host = "aiplatform.googleapis.com" if place == "global" else f"{place}-aiplatform.googleapis.com"
     return f"https://{host}/v1/projects/{quote(project)}/locations/{quote(place)}/publishers/google"
-
-
-def _repaired(data: bytes) -> Any:
-    try:
-        return orjson.loads(data.decode("utf-8", "replace"))
-    except orjson.JSONDecodeError:
-        return None

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import orjson
 import pytest
 from hypothesis import given
@@ -94,7 +96,7 @@ def test_the_end_mark_and_broken_events_are_counted_and_never_sent():
 
 
 @pytest.mark.parametrize(
-    "shape", [{"choices": None}, {"choices": "x"}, {"choices": [3]}, {"choices": [{"delta": 5}]}, {}]
+    "shape", [{"choices": None}, {"choices": "x"}, {"choices": [3]}, {"choices": [{"delta": {}}]}, {}]
 )
 def test_shapes_nobody_knows_are_passed_on(shape: dict[str, object]):
     raw = orjson.dumps({"model": "m", **shape})
@@ -115,3 +117,52 @@ def test_text_and_tool_calls_are_counted():
 def test_events_sent_together_are_the_same_bytes_as_sent_one_by_one(payloads: list[bytes]):
     assert frames(payloads) == b"".join(map(frame, payloads))
     assert frame(b"[DONE]") == DONE
+
+
+def test_what_is_no_delta_is_put_into_a_clients_shape():
+    told = relay()
+    payload = told.feed(Event({"model": "m", "choices": [{"delta": 5}, {"message": {"content": "hi"}}]}))
+    assert payload is not None
+    assert [choice["delta"] for choice in orjson.loads(payload)["choices"]] == [{}, {"content": "hi"}]
+    assert told.characters == 2
+
+
+def test_a_usage_that_is_no_object_is_none():
+    told = relay(include_usage=True)
+    payload = told.feed(Event({"model": "m", "choices": [], "usage": "much"}))
+    assert payload is not None
+    assert orjson.loads(payload)["usage"] is None
+    assert told.usage is None
+
+
+def test_malformed_events_after_the_end_cost_nothing():
+    told = relay()
+    told.feed(Event({"model": "m", "choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}]}))
+    told.feed(Event(malformed=True))
+    assert (told.complete, told.skipped) == (True, 0)
+
+
+def test_fewer_choices_than_asked_for_are_whole_when_the_end_mark_says_so():
+    told = relay(n=2)
+    told.feed(Event({"model": "m", "choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}]}))
+    assert (told.complete, told.whole) == (False, False)
+    told.feed(Event(done=True))
+    assert told.whole
+
+
+def test_a_choice_that_began_and_did_not_end_is_never_whole():
+    told = relay(n=2)
+    told.feed(Event({"model": "m", "choices": [{"index": 1, "delta": {"content": "x"}}]}))
+    told.feed(Event({"model": "m", "choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}]}))
+    told.feed(Event(done=True))
+    assert not told.whole
+
+
+def test_half_a_character_is_passed_on_and_joined_in_the_text():
+    told = relay(keep_text=True)
+    for half in ("\ud83d", "\udc26"):
+        chunk = {"model": "other", "choices": [{"index": 0, "delta": {"content": half}}]}
+        payload = told.feed(Event(chunk))
+        assert payload is not None
+        assert json.loads(payload)["choices"][0]["delta"]["content"] == half
+    assert told.text == "\U0001f426"

@@ -45,20 +45,27 @@ def opened(*reads: bytes) -> tuple[OpenStream, Response]:
 
 
 async def test_what_one_read_brought_is_one_batch():
-    stream, _ = opened(b'data: {"a":1}\n\n', b'data: {"a":2}\n\ndata: {"a":3}\n\n', b": alive\n\n", b"data: [DONE]\n\n")
+    stream, _ = opened(
+        b'data: {"choices":1}\n\n',
+        b'data: {"choices":2}\n\ndata: {"choices":3}\n\n',
+        b": alive\n\n",
+        b"data: [DONE]\n\n",
+    )
     batches = [[event.chunk or event.done or event.comment for event in batch] async for batch in stream.batches()]
-    assert batches == [[{"a": 1}], [{"a": 2}, {"a": 3}], [True], [True]]
+    assert batches == [[{"choices": 1}], [{"choices": 2}, {"choices": 3}], [True], [True]]
 
 
 async def test_an_event_in_two_reads_belongs_to_the_second():
-    stream, _ = opened(b'data: {"a":1}\n\ndata: {"a"', b":2}\n\n")
+    stream, _ = opened(b'data: {"choices":1}\n\ndata: {"choices"', b":2}\n\n")
     assert [len(batch) async for batch in stream.batches()] == [1, 1]
 
 
 async def test_what_came_before_a_broken_event_is_told_before_it_is():
-    stream, response = opened(b'data: {"a":1}\n\ndata: {"error":{"message":"out of memory"}}\n\ndata: {"a":2}\n\n')
+    stream, response = opened(
+        b'data: {"choices":1}\n\ndata: {"error":{"message":"out of memory"}}\n\ndata: {"choices":2}\n\n'
+    )
     batches = stream.batches()
-    assert [event.chunk for event in await anext(batches)] == [{"a": 1}]
+    assert [event.chunk for event in await anext(batches)] == [{"choices": 1}]
     with pytest.raises(AttemptFailed):
         await anext(batches)
     assert response.closed
@@ -75,7 +82,7 @@ async def test_a_stream_without_events_is_a_failure():
 
 
 async def test_one_by_one_is_the_same_events():
-    reads = (b'data: {"a":1}\n\ndata: {"a":2}\n\n', b"data: [DONE]\n\n")
+    reads = (b'data: {"choices":1}\n\ndata: {"choices":2}\n\n', b"data: [DONE]\n\n")
     stream, _ = opened(*reads)
     whole, _ = opened(*reads)
     assert [event async for event in stream] == [event async for batch in whole.batches() for event in batch]

@@ -1,0 +1,45 @@
+"""JSON that a strict reader refuses and a client's would take: read for what it says, never passed on as it is."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import orjson
+
+
+def mended(data: bytes) -> Any:
+    """Return what bytes say that orjson refuses; None when that is no JSON either.
+
+    Forgiven: bytes that are not UTF-8 (U+FFFD), a byte order mark, NaN and Infinity (null), and half a surrogate pair:
+    providers that cut a stream by UTF-16 units send the halves of one emoji in two events. A half stays as it is in
+    the string; joined to its other half it is a character again (``chunks.joined``).
+    """
+    text = data.decode("utf-8", "replace").removeprefix("\ufeff")
+    try:
+        return json.loads(text, parse_constant=_nothing)
+    except (ValueError, RecursionError):
+        return None
+
+
+def passable(data: bytes) -> bool:
+    """Say whether bytes that ``mended`` could read may go on as they came: halves of characters, nothing worse."""
+    try:
+        json.loads(data.decode("utf-8"), parse_constant=_refuse)
+    except (ValueError, RecursionError):
+        return False
+    return True
+
+
+def sound(value: Any) -> Any:
+    """Return JSON data without lone halves of characters: pairs are joined, halves become U+FFFD."""
+    text = json.dumps(value, ensure_ascii=False)
+    return orjson.loads(text.encode("utf-16", "surrogatepass").decode("utf-16", "replace"))
+
+
+def _nothing(name: str) -> None:
+    del name
+
+
+def _refuse(name: str) -> None:
+    raise ValueError(name)

@@ -1,0 +1,42 @@
+"""JSON that orjson refuses and clients would take."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import orjson
+import pytest
+
+from gateway.forward.mended import mended, passable, sound
+
+
+@pytest.mark.parametrize(
+    ("data", "value"),
+    [
+        (b'\xef\xbb\xbf{"a": 1}', {"a": 1}),
+        (b'{"a": "x\xff"}', {"a": "x�"}),
+        (b'{"a": NaN, "b": -Infinity}', {"a": None, "b": None}),
+        (b'{"a": "\\ud83d"}', {"a": "\ud83d"}),
+        (b'{"a": ', None),
+        (b"", None),
+        (b"[" * 100_000, None),
+    ],
+)
+def test_what_is_forgiven(data: bytes, value: Any):
+    with pytest.raises(orjson.JSONDecodeError):
+        orjson.loads(data)
+    assert mended(data) == value
+
+
+@pytest.mark.parametrize(
+    ("data", "may"), [(b'{"a": "\\ud83d"}', True), (b'{"a": NaN}', False), (b'{"a": "\xff"}', False), (b"{", False)]
+)
+def test_only_halves_of_characters_go_on_as_they_came(data: bytes, may: bool):
+    assert passable(data) is may
+
+
+def test_a_sound_value_can_be_written_in_utf8():
+    found = sound({"pair": "\ud83d\udc26", "half": "a\ud83d", "list": [1, None, "x"]})
+    assert found == {"pair": "\U0001f426", "half": "a�", "list": [1, None, "x"]}
+    assert orjson.loads(orjson.dumps(found)) == json.loads(json.dumps(found))

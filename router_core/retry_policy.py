@@ -139,8 +139,11 @@ def _backoff(tries: int, policy: Policy, jitter: float) -> float:
 
 
 def rate_limit_wait_s(failure: Failure, tries: int, policy: Policy, jitter: float) -> float:
-    """Return seconds to stay away after a 429: its Retry-After, else doubling from the base, with 20 % jitter."""
-    if failure.retry_after_s is not None:
+    """Return seconds to stay away after a 429: its Retry-After, else doubling from the base, with 20 % jitter.
+
+    A Retry-After of zero says no more than none.
+    """
+    if failure.retry_after_s:
         return max(0.0, failure.retry_after_s)
     step = min(policy.rate_limit.backoff_cap_s, policy.rate_limit.backoff_base_s * 2.0 ** max(0, tries - 1))
     return step * (1.0 + 0.2 * jitter)

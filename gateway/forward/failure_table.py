@@ -25,10 +25,12 @@ BY_STATUS: Final[Mapping[int, FailureKind]] = {
     409: K.CONFLICT,
     410: K.NOT_FOUND,
     413: K.INVALID_REQUEST,
+    421: K.CONNECT,
     422: K.INVALID_REQUEST,
     424: K.SERVER,
     425: K.SERVER,
     429: K.RATE_LIMITED,
+    451: K.AUTH,
     498: K.OVERLOADED,
     499: K.SERVER,
     500: K.SERVER,
@@ -41,7 +43,7 @@ BY_STATUS: Final[Mapping[int, FailureKind]] = {
 """Statuses with a meaning of their own; other 3xx are redirects, other 4xx invalid requests, other 5xx server errors.
 
 498 is Groq's "capacity exceeded", 424 and 499 mean that somebody behind the provider gave up, 524 is Cloudflare's
-time-out.
+time-out, 421 a connection that led to the wrong server, 451 a place or a law that forbids what 403 does elsewhere.
 """
 
 GATEWAY: Final = frozenset({502, 503, 504, *range(520, 528)})
@@ -101,7 +103,14 @@ RULES: Final[tuple[Rule, ...]] = (
     Rule(
         K.CONTEXT_OVERFLOW,
         frozenset({400, 413, 422, 500}),
-        ("context_length_exceeded", "string_above_max_length_context", "context_window_exceeded", "input_too_long"),
+        (
+            "context_length_exceeded",
+            "string_above_max_length_context",
+            "context_window_exceeded",
+            "input_too_long",
+            "exceed_context_size_error",
+            "tokens_limit_reached",
+        ),
         (
             "maximum context length",
             "prompt is too long",
@@ -121,10 +130,22 @@ RULES: Final[tuple[Rule, ...]] = (
             "exceeds the available context size",
             "input tokens exceed the configured limit",
             "`inputs` tokens + `max_new_tokens` must be",
-            "too many tokens: total length",
-            "too many tokens: size limit exceeded",
+            "`inputs` must have less than",
+            "too many tokens: ",
             "while limit is",
-            "too large for model with",
+            "too large for model ",
+            "but model only supports up to",
+            "maximum prompt length is",
+            "longer than the maximum model length",
+            "when context the overflows",
+            "exceeded model token limit",
+            "range of input length should be",
+            "cannot exceed the total tokens limit",
+            "maximum supported sequence length",
+            "context window exceeds limit",
+            "exceeds model context window",
+            "context window limit",
+            "prompt exceeds max length",
         ),
     ),
     Rule(
@@ -138,6 +159,8 @@ RULES: Final[tuple[Rule, ...]] = (
             "safety",
             "prohibited_content",
             "blocklist",
+            "data_inspection_failed",
+            "cyber_policy_violation",
         ),
         (
             "content management policy",
@@ -146,19 +169,32 @@ RULES: Final[tuple[Rule, ...]] = (
             "flagged as potentially violating",
             "violates our usage policy",
             "invalid_prompt",
+            "violates usage guidelines",
+            "content exists risk",
+            "input was flagged",
+            "potentially unsafe or sensitive content",
         ),
     ),
     Rule(
         K.BILLING,
-        frozenset({400, 402, 403, 429}),
+        frozenset({400, 402, 403, 412, 429}),
         (
             "insufficient_quota",
             "billing_error",
             "billing_hard_limit_reached",
             "insufficient_balance",
             "billing_disabled",
+            "billing_not_active",
+            "exceeded_current_quota_error",
         ),
-        ("credit balance is too low", "exceeded your current quota, please check your plan", "insufficient balance"),
+        (
+            "credit balance is too low",
+            "exceeded your current quota, please check your plan",
+            "insufficient balance",
+            "reached your specified api usage limits",
+            "used all available credits",
+            "reaching the monthly spending limit",
+        ),
     ),
     Rule(
         K.AUTH,
@@ -170,6 +206,7 @@ RULES: Final[tuple[Rule, ...]] = (
         K.NOT_FOUND,
         frozenset({400}),
         ("model_not_found", "deploymentnotfound", "model_decommissioned", "invalid_model"),
+        ("model not exist", "is not a valid model id", "not found, try pulling it first"),
     ),
     Rule(K.OVERLOADED, frozenset({400, 500, 503}), ("overloaded_error", "capacity_exceeded")),
 )

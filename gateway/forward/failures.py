@@ -13,7 +13,7 @@ from typing import Final
 import orjson
 
 from gateway.forward.failure_table import BY_NAME, BY_STATUS, GATEWAY, RULES
-from gateway.forward.retry_after import retry_after_s
+from gateway.forward.retry_after import reset_s, retry_after_s, spoken_s
 from gateway.forward.words import Words, clean, read_words
 from router_core.errors import AttemptFailed
 from router_core.outcome import Failure, FailureKind
@@ -56,6 +56,8 @@ def from_response(
     wish = retry_after_s(headers, now=now)
     if wish is None:
         wish = words.retry_after_s
+    if wish is None and failure.kind is K.RATE_LIMITED:
+        wish = spoken_s(words.message) or reset_s(headers, now=now)
     return failure if wish is None else replace(failure, retry_after_s=wish)
 
 
@@ -64,7 +66,10 @@ def from_error_event(event: object, *, added: frozenset[str] = frozenset()) -> F
     words = read_words(event)
     status = words.status or next((BY_NAME[name] for name in words.hints.split() if name in BY_NAME), 500)
     failure = _judge(status, words, added)
-    return failure if words.retry_after_s is None else replace(failure, retry_after_s=words.retry_after_s)
+    wish = words.retry_after_s
+    if wish is None and failure.kind is K.RATE_LIMITED:
+        wish = spoken_s(words.message)
+    return failure if wish is None else replace(failure, retry_after_s=wish)
 
 
 def error_in_success(error: object, *, added: frozenset[str] = frozenset()) -> Failure:
@@ -114,9 +119,13 @@ def _kind(status: int, words: Words) -> FailureKind:
     names = words.hints.split()
     message = words.message.lower()
     for rule in RULES:
-        if status in rule.statuses and (
-            any(code in names for code in rule.codes) or any(phrase in message for phrase in rule.phrases)
-        ):
+        if status not in rule.statuses:
+            continue
+        if any(code in names for code in rule.codes):
+            return rule.kind
+        # Gemini speaks of quota and billing when a minute's share is used up too; then it says how long to wait.
+        waits = rule.kind is K.BILLING and words.retry_after_s is not None
+        if not waits and any(phrase in message for phrase in rule.phrases):
             return rule.kind
     found = BY_STATUS.get(status)
     if found is not None:

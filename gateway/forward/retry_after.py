@@ -3,12 +3,21 @@
 from __future__ import annotations
 
 import math
+import re
 import time
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Final
 
 _LONGEST_WAIT_S: Final = 7 * 86_400.0
+_UNITS: Final = {"ms": 0.001, "mi": 60.0, "m": 60.0, "s": 1.0, "h": 3600.0, "d": 86_400.0}
+_PIECE: Final = re.compile(
+    r"(\d+(?:\.\d+)?)\s*(milliseconds?|ms|seconds?|secs?|s|minutes?|mins?|m|hours?|h|days?|d)(?![a-z])[\s,]*",
+    re.IGNORECASE,
+)
+_SPOKEN: Final = re.compile(r"(?:try again|retry)\s+(?:in|after)\s+(?=\d)", re.IGNORECASE)
+_LEFT: Final = re.compile(r"(x-ratelimit)-remaining-(\w[\w-]*)|(anthropic-ratelimit)-(\w[\w-]*)-remaining")
 
 
 def retry_after_s(headers: Mapping[str, str], *, now: float | None = None) -> float | None:
@@ -22,10 +31,49 @@ def retry_after_s(headers: Mapping[str, str], *, now: float | None = None) -> fl
     value = _get(headers, "retry-after")
     if not value:
         return None
-    seconds = _float(value)
+    seconds = _float(value.partition(",")[0])
+    if seconds is None:
+        seconds = span_s(value)
     if seconds is not None:
         return _bounded(seconds)
-    until = _date(value)
+    return _until(value, headers, now)
+
+
+def spoken_s(message: str) -> float | None:
+    """Read the wait that a message speaks of, as OpenAI's does: "Please try again in 1m12.5s."."""
+    found = _SPOKEN.search(message)
+    return None if found is None else span_s(message[found.end() :], whole=False)
+
+
+def reset_s(headers: Mapping[str, str], *, now: float | None = None) -> float | None:
+    """Read when a limit that is used up is renewed, as OpenAI's and Anthropic's headers say; the longest of several."""
+    waits: list[float] = []
+    for name, value in headers.items():
+        found = _LEFT.fullmatch(name.lower())
+        if found is None or value.strip() != "0":
+            continue
+        family, what, other, thing = found.groups()
+        until = _get(headers, f"{family}-reset-{what}" if family else f"{other}-{thing}-reset")
+        if until:
+            wait = span_s(until)
+            waits.append(_bounded(wait) if wait is not None else _until(until, headers, now) or 0.0)
+    return max(waits, default=0.0) or None
+
+
+def span_s(text: str, *, whole: bool = True) -> float | None:
+    """Read a span such as ``345ms``, ``20s``, ``1m12.5s``; ``whole``: nothing else may stand in the text."""
+    text, at, seconds = text.strip(), 0, 0.0
+    while (piece := _PIECE.match(text, at)) is not None:
+        unit = piece[2].lower()
+        seconds += float(piece[1]) * _UNITS.get("ms" if unit.startswith("mill") else unit[:2], _UNITS[unit[0]])
+        at = piece.end()
+    if at == 0 or (whole and at < len(text)):
+        return None
+    return _bounded(seconds)
+
+
+def _until(text: str, headers: Mapping[str, str], now: float | None) -> float | None:
+    until = _date(text)
     if until is None:
         return None
     base = _date(_get(headers, "date") or "")
@@ -55,7 +103,15 @@ def _bounded(seconds: float) -> float:
 
 
 def _date(text: str) -> float | None:
-    try:
-        return parsedate_to_datetime(text).timestamp() if text else None
-    except (ValueError, IndexError, TypeError, OverflowError):
+    """Read HTTP's dates and RFC 3339's."""
+    if not text:
         return None
+    try:
+        return parsedate_to_datetime(text).timestamp()
+    except (ValueError, IndexError, TypeError, OverflowError):
+        pass
+    try:
+        found = datetime.fromisoformat(text)
+    except ValueError:
+        return None
+    return (found if found.tzinfo else found.replace(tzinfo=UTC)).timestamp()

@@ -5,6 +5,7 @@ OpenAI, Azure   {"error": {"message", "type", "param", "code", "innererror": {"c
 Anthropic       {"type": "error", "error": {"type", "message"}}
 Gemini, Vertex  {"error": {"code": 429, "message", "status", "details": [{"@type", "retryDelay", "reason"}]}}, or a list
 Mistral, vLLM   {"object": "error", "message", "type", "param", "code"} and {"detail": [{"loc", "msg", "type"}]}
+watsonx         {"errors": [{"code", "message"}]}
 Cohere, AWS     {"message"}; Ollama {"error": "text"}; xAI {"code": "text", "error": "text"}
 """
 
@@ -56,6 +57,8 @@ def read_words(body: object) -> Words:
     if not isinstance(body, Mapping):
         return Words(message=clean(body)) if isinstance(body, str) else Words()
     error = body.get("error")
+    if error is None and (several := _list(body.get("errors"))):
+        error = several[0]
     if isinstance(error, Mapping):
         outer: Mapping[str, Any] = error
     elif isinstance(error, str):

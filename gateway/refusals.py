@@ -89,11 +89,19 @@ def _by_failure(ctx: RequestContext, failure: Failure | None, reason: str) -> Ap
         return _limited(ctx, failure, retry)
     if kinds and all(kind is FailureKind.TIMEOUT for kind in kinds):
         return ApiError(504, "no provider answered in time", "provider_timeout", should_retry=retry)
+    return _providers(ctx, failure, kinds, retry)
+
+
+def _providers(ctx: RequestContext, failure: Failure, kinds: Sequence[FailureKind], retry: bool | None) -> ApiError:  # noqa: FBT001 - passed on
+    """Return the error for faults of the providers; the longest wait that one of them asked for is passed on."""
     wait = max((item.failure.retry_after_s or 0.0 for item in ctx.attempts if item.failure), default=0.0)
+    if kinds and all(kind in {FailureKind.OVERLOADED, FailureKind.RATE_LIMITED} for kind in kinds):
+        message = f"every provider is overloaded; the last one: {failure.message or failure.kind}"
+        return ApiError(503, message, "provider_overloaded", retry_after_s=wait or 1.0, should_retry=retry)
     if wait > 0.0 and failure.status == 503:
         return ApiError(503, "the provider is unavailable", "provider_unavailable", retry_after_s=wait)
     message = f"every attempt failed; the last one: {failure.message or failure.kind}"
-    return ApiError(502, message, _code(failure), should_retry=retry)
+    return ApiError(502, message, _code(failure), retry_after_s=wait or None, should_retry=retry)
 
 
 def _code(failure: Failure) -> str:

@@ -51,8 +51,8 @@ RULES: Final = {
     FailureKind.CANCELLED: Rule(again=False, next=False, counts=Counts.NO),
 }
 """What follows from each kind. A redirect, empty choices and a gateway's 502-504 are never tried again at the same
-place; a context overflow goes on only to a larger window; ``rate_limited`` again only within
-``rate_limit.wait_max_s``."""
+place; a context overflow goes on only to a larger window; ``rate_limited``, and whatever came with a Retry-After, again
+only after that wait and within ``rate_limit.wait_max_s``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +110,11 @@ def next_step(failure: Failure, situation: Situation, policy: Policy, jitter: fl
     if failure.kind is FailureKind.RATE_LIMITED:
         return _after_rate_limit(failure, situation, policy, jitter)
     if _again(RULES[failure.kind], failure, situation) and situation.budget_ok:
-        return Again(_backoff(situation.tries_here, policy, jitter))
+        wish = failure.retry_after_s or 0.0
+        if wish <= 0.0:
+            return Again(_backoff(situation.tries_here, policy, jitter))
+        if _waits(wish, situation, policy):
+            return Again(wish)
     return _elsewhere(failure, situation, policy)
 
 
@@ -151,9 +155,14 @@ def rate_limit_wait_s(failure: Failure, tries: int, policy: Policy, jitter: floa
 
 def _after_rate_limit(failure: Failure, situation: Situation, policy: Policy, jitter: float) -> Step:
     wait = rate_limit_wait_s(failure, situation.tries_here, policy, jitter)
+    if _waits(wait, situation, policy):
+        return Again(wait)
+    return Next() if situation.fallback_ready else Stop("rate limited")
+
+
+def _waits(wait: float, situation: Situation, policy: Policy) -> bool:
+    """Say whether a request may wait so long for the same deployment."""
     allowed = policy.rate_limit.wait_max_s
     if allowed is None:
         allowed = 0.0 if situation.fallback_ready else situation.remaining_s
-    if 0.0 < wait + situation.waited_s <= allowed and wait < situation.remaining_s:
-        return Again(wait)
-    return Next() if situation.fallback_ready else Stop("rate limited")
+    return 0.0 < wait + situation.waited_s <= allowed and wait < situation.remaining_s

@@ -107,7 +107,9 @@ def kind(name: str, **values: Any) -> Failure:
         (["timeout", "server"], 502, "provider_server"),
         (["server", "rate_limited"], 502, "provider_rate_limited"),
         (["server"], 502, "provider_server"),
-        (["overloaded"], 502, "provider_overloaded"),
+        (["overloaded"], 503, "provider_overloaded"),
+        (["overloaded", "rate_limited"], 503, "provider_overloaded"),
+        (["server", "overloaded"], 502, "provider_overloaded"),
         (["protocol"], 502, "provider_protocol"),
         (["connect"], 502, "provider_unavailable"),
         (["stream_broken"], 502, "provider_stream_broken"),
@@ -173,6 +175,9 @@ def test_the_shortest_wait_is_told():
 def test_a_provider_that_says_when_it_is_back_is_quoted():
     error = failed(kind("server", status=503, retry_after_s=12.0))
     assert (error.status, error.code, error.retry_after_s) == (503, "provider_unavailable", 12.0)
+    assert failed(kind("server", status=500, retry_after_s=12.0)).retry_after_s == 12.0
+    assert failed(kind("overloaded", status=529, retry_after_s=12.0)).retry_after_s == 12.0
+    assert failed(kind("overloaded", status=529)).retry_after_s == 1.0
 
 
 @pytest.mark.parametrize("name", ["timeout", "rate_limited", "server"])

@@ -144,6 +144,24 @@ def test_without_a_retry_after_the_back_off_doubles_up_to_a_cap(tries: int, seco
     assert rate_limit_wait_s(failure(K.RATE_LIMITED), tries, POLICY, 1.0) == pytest.approx(1.2 * seconds)
 
 
+@pytest.mark.parametrize(
+    ("after_s", "where", "step"),
+    [
+        (7.0, FIRST, Next()),
+        (7.0, ALONE, Again(7.0)),
+        (60.0, ALONE, Stop("no fallback left")),
+        (0.0, ALONE, Again(0.05)),
+    ],
+)
+def test_a_provider_that_says_when_to_come_back_is_not_asked_before(after_s: float, where: Situation, step: Step):
+    for kind in (K.SERVER, K.OVERLOADED):
+        assert judge(failure(kind, retry_after_s=after_s), where) == step
+
+
+def test_a_retry_after_of_zero_says_no_more_than_none():
+    assert rate_limit_wait_s(failure(K.RATE_LIMITED, retry_after_s=0.0), 2, POLICY, 0.0) == 2.0
+
+
 def test_a_retry_after_in_the_past_means_now():
     assert rate_limit_wait_s(failure(K.RATE_LIMITED, retry_after_s=-3.0), 1, POLICY, 0.0) == 0.0
 

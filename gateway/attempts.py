@@ -10,7 +10,7 @@ from typing import Any
 from gateway.calls import OWN_DEADLINE, LiveCall
 from gateway.context import RequestContext
 from gateway.services import Services
-from gateway.spending import covers, may_call
+from gateway.spending import covers, may_call, unclaim
 from router_core.decision import Attempt
 from router_core.errors import AttemptFailed, RouterError
 from router_core.outcome import AttemptRole, Failure, FailureKind
@@ -107,16 +107,14 @@ class AttemptLoop:
         tries, waited, force = 0, 0.0, self._ctx.decision.last_resort
         without: set[str] = set()
         while True:
-            deployment = self._ctx.deployment(attempt.deployment)
             if not await covers(self._services, self._ctx, attempt):
                 return 0, None
-            if not await may_call(self._services, self._ctx, deployment):
-                self._ctx.fallback_reason = "rate_limit"
-                self._last = self._last or Failure(
-                    FailureKind.RATE_LIMITED, "its own rate limit is reached", sent=False
-                )
-                return 0, None
-            live = self._grant(attempt, tries, force=force)
+            live = None
+            try:
+                live = await self._permitted(attempt, tries, force=force)
+            finally:
+                if live is None:
+                    unclaim(self._ctx, attempt)
             if live is None:
                 return 0, None
             tries += 1
@@ -140,6 +138,14 @@ class AttemptLoop:
                 self._services.quirks.add((attempt.deployment, step.without))
             waited += await self._wait(step, failure)
             force = True
+
+    async def _permitted(self, attempt: Attempt, tries: int, *, force: bool) -> LiveCall | None:
+        """Return a call that rate limits and circuits allow; None when they do not."""
+        if await may_call(self._services, self._ctx, self._ctx.deployment(attempt.deployment)):
+            return self._grant(attempt, tries, force=force)
+        self._ctx.fallback_reason = "rate_limit"
+        self._last = self._last or Failure(FailureKind.RATE_LIMITED, "its own rate limit is reached", sent=False)
+        return None
 
     def _grant(self, attempt: Attempt, tries: int, *, force: bool) -> LiveCall | None:
         ctx, services = self._ctx, self._services

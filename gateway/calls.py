@@ -7,6 +7,7 @@ from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from typing import Any, Final
 
 from gateway import chunks
+from gateway.charging import booked, limits_to_send
 from gateway.context import RequestContext
 from gateway.limits import first_content_limit, whole_answer_limit
 from gateway.portable import portable
@@ -52,6 +53,7 @@ class LiveCall:
         "model",
         "provider",
         "role",
+        "sent",
         "services",
         "started",
         "stream",
@@ -81,6 +83,7 @@ class LiveCall:
         self.held: list[Event] = []
         self.model = self.deployment.model
         self.booked = False
+        self.sent = False
 
     async def open(self, overrides: Mapping[str, Any], *, stream: bool | None = None) -> None:
         """Send the call and wait for its answer or first content; raises AttemptFailed, booked already.
@@ -95,6 +98,7 @@ class LiveCall:
         limit = self._limit(streamed=streamed)
         by_deadline = remaining <= limit
         ctx.calls += 1
+        self.sent = True
         call = self._call(overrides, streamed, now + remaining)
         try:
             async with asyncio.timeout(max(0.001, min(limit, remaining))):
@@ -126,9 +130,8 @@ class LiveCall:
         if messages is not None:
             ours["messages"] = messages
             ctx.dropped.extend(name for name in left_out if name not in ctx.dropped)
-        if self.attempt.max_output_tokens is not None:
-            name = chunks.limit_name(ctx.chat.body, deployment, self.provider)
-            ours[name] = self.attempt.max_output_tokens
+        for name, limit in limits_to_send(ctx, self.attempt, deployment, self.provider, ours).items():
+            ours[name] = limit
             if name not in ctx.adjusted:
                 ctx.adjusted.append(name)
         timeouts = deployment.timeouts.connect_s or self.provider.timeouts.connect_s
@@ -212,6 +215,12 @@ class LiveCall:
         self.booked = True
         ctx, services = self.ctx, self.services
         now = services.steady()
+        ctx.open_usd = max(0.0, ctx.open_usd - self.attempt.worst_cost_usd)
+        if self.sent:
+            hidden = self.first_at is None or self.deployment.reasoning
+            unseen = (self.first_at or now) - self.started if hidden else 0.0
+            kind = None if failure is None else failure.kind
+            usage = booked(usage, ctx, self.attempt, self.deployment, kind, unseen)
         charged, source = self._cost(usage, tail)
         outcome = AttemptOutcome(
             deployment=self.deployment.id,

@@ -28,8 +28,9 @@ class RequestContext:
     for providers, so that the rest, taken when
     the headers are made, is the gateway's own (``overhead_s``). ``dropped`` and ``adjusted`` name parameters for the
     headers.
-    ``reserved_usd`` is what ``reservation`` covers in the caller's budgets;
-    ``passes`` are leave under rate limits, the caller's first. ``experiment`` is the arm this request is in;
+    ``reserved_usd`` is what ``reservation`` covers in the caller's budgets, ``open_usd`` the worst case of the calls
+    that are open;
+    ``passes`` are the caller's leave under its rate limits. ``experiment`` is the arm this request is in;
     ``shadowed``: once answered, it will be compared in the background.
     """
 
@@ -63,6 +64,7 @@ class RequestContext:
     shadowed: bool = False
     reservation: Reservation = FREE
     reserved_usd: float = 0.0
+    open_usd: float = 0.0
     passes: list[Pass] = field(default_factory=list)
     _facts: dict[str, Facts] = field(default_factory=dict)
 

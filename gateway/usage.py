@@ -10,10 +10,13 @@ from router_core.outcome import Usage
 
 _MOST: Final = 1 << 40
 """Counts above this are garbage, not tokens."""
+_WHOLES: Final = ("prompt_tokens", "completion_tokens")
+_DEAREST_USD: Final = 10_000.0
+"""What no single call costs."""
 
 
 def usage_of(usage: object) -> Usage | None:
-    """Return the five kinds of a ``usage`` object, or None when there is none or it says nothing.
+    """Return the five kinds of a ``usage`` object, or None when there is none or it says nothing that can be.
 
     ``prompt_tokens`` includes what was read from and written to a cache, ``completion_tokens`` includes reasoning
     (OpenAI's meaning; https://platform.openai.com/docs/api-reference/chat/object). Parts larger than their whole are
@@ -25,6 +28,8 @@ def usage_of(usage: object) -> Usage | None:
     completion = _count(usage.get("completion_tokens"))
     if prompt is None and completion is None:
         return None
+    if any(usage.get(name) is not None and _count(usage[name]) is None for name in _WHOLES):
+        return None  # half of it is garbage: an estimate is nearer to the truth than the other half alone
     prompt, completion = prompt or 0, completion or 0
     read = _mapping(usage.get("prompt_tokens_details"))
     written = _mapping(usage.get("completion_tokens_details"))
@@ -57,7 +62,7 @@ def cost_of(usage: object) -> float | None:
     if not isinstance(usage, Mapping):
         return None
     cost = usage.get("cost")
-    if isinstance(cost, bool) or not isinstance(cost, int | float) or not math.isfinite(cost) or cost < 0:
+    if isinstance(cost, bool) or not isinstance(cost, int | float) or not 0 <= cost <= _DEAREST_USD:
         return None
     return float(cost)
 

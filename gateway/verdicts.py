@@ -106,7 +106,7 @@ async def _call(
     parameter = chunks.limit_name(ctx.chat.body, deployment, ctx.registry.providers[deployment.provider])
     bounded = limit is not None or left is not None
     body[parameter] = output if bounded else ctx.routing.max_output_tokens
-    loop = AttemptLoop(services, ctx, [Attempt(name, None, worst, of * worst)], AttemptRole.JUDGE)
+    loop = AttemptLoop(services, ctx, [Attempt(name, None, worst, worst)], AttemptRole.JUDGE)
     try:
         async with asyncio.timeout(ctx.policy.parallel.judge_timeout_s):
             return await loop.open(overrides=lambda _: body, stream=False)

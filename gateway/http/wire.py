@@ -144,7 +144,8 @@ def parse_chat(raw: bytes, limits: InputLimits) -> ChatRequest:
     if options is not None and not stream:
         msg = "stream_options is only allowed when stream is true"
         raise invalid(msg, "stream_options")
-    limit = body.get("max_completion_tokens") or body.get("max_tokens")
+    # Which of two a provider heeds is not known: the larger is what may be written.
+    limit = max(body.get("max_completion_tokens") or 0, body.get("max_tokens") or 0) or None
     return ChatRequest(body, own, model, stream, include_usage, limit, body.get("n") or 1)
 
 

@@ -75,8 +75,8 @@ async def test_while_the_judge_thinks_the_legs_stay_paid(world: tuple[Panel, str
     await panel.until(lambda: all(call.closed_at is not None for call in panel.calls("judge")), within_s=2.0)
     rows = await new_rows(store, before, 5)
     assert sorted((row["role"], row["ok"], row["cost_usd"] > 0.0) for row in rows) == [
-        ("judge", False, False),
-        ("judge", False, False),
+        ("judge", False, True),
+        ("judge", False, True),
         ("leg", True, True),
         ("leg", True, True),
         ("leg", True, True),

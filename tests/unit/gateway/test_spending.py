@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import asyncio
 from dataclasses import replace
 
 import pytest
@@ -7,7 +8,7 @@ import pytest
 from gateway.budgets import FREE, Refusal, Reservation
 from gateway.http.errors import ApiError
 from gateway.keys import Principal
-from gateway.spending import admit, covers, give_back, limit_headers, may_call, planned_usd, refused, reserve
+from gateway.spending import admit, covers, give_back, limit_headers, may_call, planned_usd, refused, reserve, unclaim
 from router_core.budget import Budget, Window
 from router_core.decision import Attempt
 from router_core.limits import KeyLimits
@@ -59,14 +60,38 @@ async def test_a_reservation_grows_only_by_what_the_next_call_needs_and_not_beyo
     assert isinstance(ctx.reservation, Reservation)
     assert await covers(parts, ctx, Attempt("acme/m1", None, 0.0, 0.4))
     assert ctx.reserved_usd == 0.4
+    unclaim(ctx, Attempt("acme/m1", None, 0.0, 0.4))
     ctx.spent_usd = 0.3
     assert await covers(parts, ctx, Attempt("acme/m1", None, 0.0, 0.4))
     assert ctx.reserved_usd == pytest.approx(0.7)
+    unclaim(ctx, Attempt("acme/m1", None, 0.0, 0.4))
     assert not await covers(parts, ctx, Attempt("acme/m1", None, 0.0, 0.9))
     assert ctx.reserved_usd == pytest.approx(0.7)
+    assert ctx.open_usd == 0.0
     parts.budgets.settle(ctx.reservation, ctx.spent_usd)
     another = context(parts, principal=POOR)
     await reserve(parts, another, 0.65)  # what was not spent is free again
+
+
+async def test_calls_that_are_open_at_once_are_all_reserved_for():
+    parts = services(policy=SOON)
+    ctx = context(parts, principal=POOR)
+    await reserve(parts, ctx, 0.4)
+    assert await covers(parts, ctx, Attempt("acme/m1", None, 0.0, 0.4))
+    assert await covers(parts, ctx, Attempt("beta/m2", None, 0.0, 0.3))  # a hedge, while the first goes on
+    assert ctx.reserved_usd == pytest.approx(0.7)
+    assert not await covers(parts, ctx, Attempt("beta/m2", None, 0.0, 0.4))
+    assert (ctx.reserved_usd, ctx.open_usd) == (pytest.approx(0.7), pytest.approx(0.7))
+
+
+async def test_two_that_ask_at_the_same_moment_do_not_share_one_reservation():
+    parts = services(policy=SOON)
+    ctx = context(parts, principal=POOR)
+    await reserve(parts, ctx, 0.3)
+    first, second, third = (Attempt("acme/m1", None, 0.0, worst) for worst in (0.3, 0.3, 0.6))
+    covered = await asyncio.gather(*(covers(parts, ctx, each) for each in (first, second, third)))
+    assert covered == [True, True, False]
+    assert (ctx.reserved_usd, ctx.open_usd) == (pytest.approx(0.6), pytest.approx(0.6))
 
 
 @pytest.mark.parametrize(("status", "again"), [(402, "false"), (429, None), (503, None)])

@@ -68,6 +68,10 @@ def test_openais_shape(usage: dict[str, Any], kinds: Usage) -> None:
         {"prompt_tokens": -5},
         {"prompt_tokens": float("nan")},
         {"prompt_tokens": True},
+        {"prompt_tokens": -5, "completion_tokens": 7},
+        {"prompt_tokens": 5, "completion_tokens": -7},
+        {"prompt_tokens": 1e300, "completion_tokens": 7},
+        {"prompt_tokens": 5, "completion_tokens": "7"},
     ],
 )
 def test_what_says_nothing_is_no_usage(usage: object) -> None:
@@ -139,6 +143,6 @@ def test_geminis_usage(raw: dict[str, Any], kinds: Usage) -> None:
 def test_a_providers_own_cost_is_taken_when_it_is_a_number() -> None:
     assert cost_of({"cost": 0.00125}) == 0.00125
     assert cost_of({"cost": 0}) == 0.0
-    for bad in (None, "0.1", -1, True, float("inf")):
+    for bad in (None, "0.1", -1, True, float("inf"), 1e300, 10_001):
         assert cost_of({"cost": bad}) is None
     assert cost_of(None) is None

@@ -40,10 +40,10 @@ def prepare(
     if services.experiments is not None and services.experiments.any_running:
         routing, assigned = enrol(services.experiments, chat, asked, registry, principal, at)
     try:
-        decision = decide(routing, services.learner.snapshot, registry, policy, at, services.rng)
+        decision = decide(routing, services.learner.view, registry, policy, at, services.rng)
         if assigned is not None and decision.chosen is None:  # nobody's request fails because of an experiment
             routing = asked
-            decision = decide(routing, services.learner.snapshot, registry, policy, at, services.rng)
+            decision = decide(routing, services.learner.view, registry, policy, at, services.rng)
     except UnknownModel as exc:
         raise ApiError(404, exc.message, "model_not_found", "model", should_retry=False) from exc
     except RequestError as exc:
@@ -101,6 +101,7 @@ def _routing(
         allowed_models=principal.allowed_models,
         recent_providers=session.providers,
         warm_tokens=services.sessions.warm(session, now),
+        cost_factors=services.pacing.factors(now) if services.pacing is not None else {},
     )
 
 

@@ -29,6 +29,7 @@ from gateway.experiments import Experiments
 from gateway.feedback import FeedbackDesk
 from gateway.forward.catalog import facts
 from gateway.forward.forwarder import HttpForwarder, needs_litellm
+from gateway.forward.known_wires import ADDRESSES, KnownWires
 from gateway.idempotency import Idempotency
 from gateway.keys import KeyRing
 from gateway.learner import Learner
@@ -37,6 +38,7 @@ from gateway.observe.watching import Watching
 from gateway.pacing import Pacing
 from gateway.rate_limits import RateLimits
 from gateway.recorder import Recorder
+from gateway.renewals import Renewals
 from gateway.secrets import Secret
 from gateway.services import Services
 from gateway.sessions import Sessions
@@ -62,7 +64,7 @@ CALIBRATION: Final = "calibration.json"
 
 def load_config(settings: Settings, overlay: Mapping[str, Any] | None = None) -> LoadedConfig:
     """Read the configuration, calibrated where a calibration stands beside it; raises ConfigInvalid."""
-    config = load(settings.config_dir, os.environ, facts, overlay=overlay)
+    config = load(settings.config_dir, os.environ, facts, overlay=overlay, wires=KnownWires(), addresses=ADDRESSES)
     calibration = read_calibration(settings)
     if calibration is None:
         return config
@@ -141,6 +143,7 @@ def build(
     services.upkeep = Upkeep(store, lambda: config.current.policy.capture)
     services.feedback = FeedbackDesk(services)
     services.after.append(Signals(services).after)
+    Renewals(services.learner, watching, lambda: config.current.policy)
     services.pacing = Pacing(lambda: config.current.policy, steady)
     services.after.append(services.pacing.finished)
     services.experiments = Experiments(store, steady)

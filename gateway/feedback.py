@@ -89,7 +89,7 @@ class FeedbackDesk:
             feedback, served.deployment, served.task, secondary=served.secondary, features=served.features
         )
         if reward is not None:
-            services.learner.reward(reward, config.policy)
+            services.learner.reward(reward, config.policy, served.expected)
             services.observer.reward(reward, served.expected)
             if services.experiments is not None:
                 services.experiments.rewarded(served.arm, reward.value)

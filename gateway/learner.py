@@ -13,20 +13,21 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from typing import Final
 
+from gateway import series_keys
+from gateway.renewal import Streams
+from gateway.series_keys import JUDGED, Key
 from router_core import breaker, decay
 from router_core.breaker import Circuit
 from router_core.deployment import Deployment
 from router_core.outcome import AttemptOutcome, Reward
 from router_core.policy import Policy
-from router_core.quality import KEY as QUALITY_KEY
 from router_core.quality import QualityState
 from router_core.registry import Registry
-from router_core.series import EMPTY_RECENT, Increment, Series
-from router_core.snapshot import EMPTY_STATE, DeploymentState, Snapshot, fold_circuit, half_window, increments
+from router_core.series import Increment
+from router_core.snapshot import EMPTY_STATE, Snapshot, fold_circuit, increments
 
 FOLD_EVERY_S: Final = 0.02
 """Under load an outcome shares its fold, and all that is computed anew after one, with those of so many seconds."""
-_RECENT: Final = ("n", "ok", "s", "usd")
 
 
 class Learner:
@@ -36,6 +37,9 @@ class Learner:
         """Begin knowing nothing."""
         self.steady = steady
         self.on_circuit: Callable[[str, Circuit], None] = _ignore
+        self.on_renewed: Callable[[str, str, str], None] = _ignore_too
+        self.epochs: dict[tuple[str, str], int] = {}
+        self._streams = Streams()
         self._rng = rng or random.Random()  # noqa: S311 - jitter, not secrets
         self._held = Snapshot.empty()
         self._policy: Policy | None = None
@@ -77,8 +81,50 @@ class Learner:
         self._held = fold_circuit(before, outcome, policy, now=now, jitter=jitter, peers=peers)
         self._announce(before, {outcome.deployment, *peers})
 
-    def reward(self, reward: Reward, policy: Policy) -> None:
-        """Take one judged answer: quality, learned weight."""
+    def reward(self, reward: Reward, policy: Policy, expected: float | None = None) -> None:
+        """Take one judged answer: quality, learned weight. ``expected`` is the quality its decision had expected.
+
+        A deployment whose rewards have left what was expected of them starts over.
+        """
+        self._book(reward, policy)
+        turned = self._streams.hear(reward, expected)
+        if turned:
+            self.renew(reward.deployment, JUDGED, policy, "better" if turned > 0 else "worse")
+
+    def renew(self, deployment: str, family: str, policy: Policy, why: str) -> None:
+        """Let a deployment start over: JUDGED, what rewards said of it; SERVED, its times, failures and tokens.
+
+        Its last rewards stay, and its prior as ten observations. Other workers follow when they see its new series.
+        """
+        epoch = max(int(self.steady()), self.epochs.get((family, deployment), 0) + 1)
+        self._start_over(deployment, family, epoch)
+        if family == JUDGED:
+            for reward in self._streams.last(deployment):
+                self._book(reward, policy)
+        self.on_renewed(deployment, family, why)
+
+    def _start_over(self, deployment: str, family: str, epoch: int) -> None:
+        """Forget what was learned under an earlier epoch."""
+        self._fold()
+        self.epochs[family, deployment] = epoch
+        judged = family == JUDGED
+        self._pending = [
+            replace(item, fields={}, duration_bin=None, first_bin=None)
+            if item.deployment == deployment and series_keys.family(item) == family
+            else item
+            for item in self._pending
+        ]
+        state = self._held.states.get(deployment, EMPTY_STATE).without(judged=judged)
+        quality = self._held.quality
+        if judged:
+            quality = quality.without(deployment)
+            for held in (self._pending_quality, self._near):
+                for key in [key for key in held if key.partition("|")[2].rsplit("|", 2)[0] == deployment]:
+                    del held[key]
+        states = {**self._held.states, deployment: state}
+        self._held = replace(self._held, states=states, quality=quality, version=self._held.version + 1)
+
+    def _book(self, reward: Reward, policy: Policy) -> None:
         self._add(increments(reward, policy), policy)
         self._unit = decay.weight(reward.at, policy.learning.half_life_h * 3600.0)
         for key, added in self._held.quality.increments(reward, self._unit).items():
@@ -103,6 +149,10 @@ class Learner:
             quality = self._held.quality.absorb(self._unfolded_quality, self._unit)
             self._held = replace(self._held, quality=quality)
             self._unfolded_quality = {}
+
+    def resorts(self, deployment: str, policy: Policy) -> bool:
+        """Say whether a deployment may be asked because nobody else is left, even before its circuit's time."""
+        return breaker.resorts(self._held.circuit(deployment), self.steady(), policy.breaker)
 
     def grant(self, deployment: Deployment, policy: Policy, *, force: bool = False) -> tuple[bool, int | None]:
         """Take the permit for a call: (allowed, lease). A half-open circuit gives leases, a closed one needs none."""
@@ -134,35 +184,34 @@ class Learner:
     def calibrate(self, quality: QualityState) -> None:
         """Put a calibrated quality state underneath; what was learned online stays on top."""
         learned = self.snapshot.quality
+        for family, deployment in self.epochs:
+            if family == JUDGED:
+                quality = quality.without(deployment)
         self.snapshot = replace(self.snapshot, quality=quality.absorb(learned.sums(), max(quality.unit, learned.unit)))
 
     def collect(self, policy: Policy) -> tuple[dict[str, dict[str, float]], dict[str, float]]:
         """Return what was added since the last call, ready for a store: (sums, latest observation per row)."""
         pending, self._pending = self._pending, []
-        sums, self._pending_quality = self._pending_quality, {}
+        near, self._pending_quality = self._pending_quality, {}
+        sums = {series_keys.near_key(key, self.epochs): added for key, added in near.items()}
         maxima: dict[str, float] = {}
         for item in pending:
-            _flatten(item, sums, maxima, policy)
+            series_keys.flatten(item, sums, maxima, policy, self.epochs)
         return sums, maxima
 
     def apply(self, totals: Mapping[str, Mapping[str, float]], maxima: Mapping[str, float], policy: Policy) -> None:
         """Take whole totals of changed series; what is still pending here is added on top."""
         self._fold()
+        keys = self._read(totals)
         states = dict(self._held.states)
         near: dict[str, Mapping[str, float]] = {}
-        for key, sums in totals.items():
-            kind, _, rest = key.partition("|")
-            try:
-                if kind == "row":
-                    deployment, task = rest.rsplit("|", 1)
-                    _put_row(states, deployment, task, sums, maxima.get(key, 0.0))
-                elif kind == "now":
-                    deployment, task, bucket = rest.rsplit("|", 2)
-                    _put_window(states, deployment, task, int(bucket.partition("~")[0]), sums)
-                elif kind == QUALITY_KEY:
-                    near[key] = sums
-            except ValueError:
-                continue  # a key of another version: not ours to read
+        for name, key in keys.items():
+            if key.kind == series_keys.NOW:
+                series_keys.put_window(states, key, totals[name])
+            elif key.kind != series_keys.NEAR:
+                series_keys.put_row(states, key, totals[name], maxima.get(name, 0.0), self.epochs)
+            elif key.epoch == self.epochs.get((JUDGED, key.deployment), 0):
+                near[f"{series_keys.NEAR}|{key.deployment}|{key.task}|{key.rest}"] = totals[name]
         quality = self._held.quality
         if near:
             self._near.update(near)
@@ -172,11 +221,29 @@ class Learner:
         self._held = replace(self._held, states=states, quality=quality, version=self._held.version + 1)
         self._put_back(totals, policy)
 
+    def _read(self, totals: Mapping[str, Mapping[str, float]]) -> dict[str, Key]:
+        """Take keys apart; whoever has started over elsewhere starts over here. Other versions' keys are left alone."""
+        found: dict[str, Key] = {}
+        for name in totals:
+            try:
+                key = series_keys.read(name)
+                if key is not None and key.kind == series_keys.NOW:
+                    int(key.rest.partition("~")[0])
+            except ValueError:
+                continue
+            if key is None:
+                continue
+            found[name] = key
+            family = JUDGED if key.kind == series_keys.NEAR else key.kind
+            if key.epoch > self.epochs.get((family, key.deployment), 0):
+                self._start_over(key.deployment, family, key.epoch)
+        return found
+
     def _put_back(self, totals: Mapping[str, Mapping[str, float]], policy: Policy) -> None:
         """Add what is pending to the rows and windows that totals have just replaced."""
         again: list[Increment] = []
         for item in self._pending:
-            row, window = _row_key(item), _window_key(item, policy)
+            row, window = series_keys.row_key(item, self.epochs), series_keys.window_key(item, policy)
             if row in totals:
                 again.append(item if window in totals else replace(item, recent=None))
             elif window in totals:
@@ -196,50 +263,11 @@ class Learner:
                 self.on_circuit(deployment, circuit)
 
 
+def _ignore_too(deployment: str, family: str, why: str) -> None:
+    """Nobody listens yet."""
+    del deployment, family, why
+
+
 def _ignore(deployment: str, circuit: Circuit) -> None:
     """Nobody listens yet."""
     del deployment, circuit
-
-
-def _row_key(item: Increment) -> str:
-    return f"row|{item.deployment}|{item.task}"
-
-
-def _window_key(item: Increment, policy: Policy) -> str:
-    bucket = half_window(item.at, policy)
-    forgotten_at = int((bucket + 4) * policy.scoring.live_window_s / 2.0)
-    return f"now|{item.deployment}|{item.task}|{bucket}~{forgotten_at}~"
-
-
-def _flatten(item: Increment, sums: dict[str, dict[str, float]], maxima: dict[str, float], policy: Policy) -> None:
-    key = _row_key(item)
-    row = sums.setdefault(key, {})
-    for name, value in item.fields.items():
-        row[name] = row.get(name, 0.0) + item.weight * value
-    for letter, index in (("d", item.duration_bin), ("t", item.first_bin)):
-        if index is not None:
-            row[f"{letter}{index}"] = row.get(f"{letter}{index}", 0.0) + item.weight
-    maxima[key] = max(maxima.get(key, 0.0), item.at)
-    if item.recent is not None:
-        window = sums.setdefault(_window_key(item, policy), {})
-        for name, value in zip(_RECENT, item.recent, strict=True):
-            window[name] = window.get(name, 0.0) + value
-
-
-def _put_row(
-    states: dict[str, DeploymentState], deployment: str, task: str, sums: Mapping[str, float], last_at: float
-) -> None:
-    state = states.get(deployment, EMPTY_STATE)
-    known = state.tasks.get(task)
-    series = Series.from_fields(sums, max(last_at, known.last_at if known is not None else 0.0))
-    states[deployment] = DeploymentState({**state.tasks, task: series}, state.recent, state.circuit)
-
-
-def _put_window(
-    states: dict[str, DeploymentState], deployment: str, task: str, bucket: int, sums: Mapping[str, float]
-) -> None:
-    state = states.get(deployment, EMPTY_STATE)
-    window = state.recent.get(task, EMPTY_RECENT)
-    values = (sums.get("n", 0.0), sums.get("ok", 0.0), sums.get("s", 0.0), sums.get("usd", 0.0))
-    moved = window.with_half(bucket, values)
-    states[deployment] = DeploymentState(state.tasks, {**state.recent, task: moved}, state.circuit)

@@ -79,8 +79,9 @@ class Signals:
         )
         if reward is not None:
             facts = ctx.facts(attempt.deployment)
-            self._services.learner.reward(reward, ctx.policy)
-            self._services.observer.reward(reward, facts.quality if facts is not None else None)
+            expected = facts.quality if facts is not None else None
+            self._services.learner.reward(reward, ctx.policy, expected)
+            self._services.observer.reward(reward, expected)
 
     def _name(self, ctx: RequestContext) -> bytes:
         """Return the keyed hash of who asked what."""

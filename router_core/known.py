@@ -12,7 +12,7 @@ from router_core import decay
 from router_core.decision import Known
 from router_core.deployment import Deployment
 from router_core.policy import Policy, ScoringPolicy
-from router_core.quality import posterior
+from router_core.quality import posterior, renewed
 from router_core.registry import Registry
 from router_core.series import ALL_TASKS, EMPTY_RECENT, EMPTY_SERIES, Summary
 from router_core.snapshot import DeploymentState, half_window
@@ -103,7 +103,8 @@ def _quality(
     for row in rows:
         fields = state.tasks.get(row, EMPTY_SERIES).fields if policy.learning.enabled else {}
         weight = fields.get("rw", 0.0) / unit
-        mean, sd = posterior(deployment.prior(row), weight, fields.get("rv", 0.0) / unit)
+        prior = renewed(deployment.prior(row)) if state.renewed else deployment.prior(row)
+        mean, sd = posterior(prior, weight, fields.get("rv", 0.0) / unit)
         quality += mean
         deviation += sd
         evidence += weight

@@ -25,6 +25,8 @@ KEY: Final = "near"
 """First part of a neighbourhood's series key: ``near|deployment|task|neighbourhood``, fields w, wv and wp."""
 EVERYWHERE: Final = "*"
 LENGTH_RANGE: Final = (0.2, 5.0)
+RENEWED_WEIGHT: Final = 10.0
+"""Most pseudo-observations a prior keeps when its deployment is known to have changed since."""
 
 
 def posterior(prior: QualityPrior, weight: float, value: float) -> tuple[float, float]:
@@ -37,6 +39,11 @@ def posterior(prior: QualityPrior, weight: float, value: float) -> tuple[float, 
     n = prior.weight + weight
     mean = (prior.weight * prior.mean + value) / n
     return mean, math.sqrt(max(0.0, mean * (1.0 - mean)) / (n + 1.0))
+
+
+def renewed(prior: QualityPrior) -> QualityPrior:
+    """Return what a prior is still worth when its deployment has changed: the same mean, at most 10 observations."""
+    return prior if prior.weight <= RENEWED_WEIGHT else QualityPrior(prior.mean, RENEWED_WEIGHT)
 
 
 def shifted(mean: float, difficulty: float) -> float:
@@ -145,6 +152,17 @@ class QualityState:
             for near, cell in by_near.items()
             if near != EVERYWHERE
         }
+
+    def without(self, deployment: str) -> QualityState:
+        """Return the state that has forgotten a deployment's rewards and holds its calibrated priors for old news."""
+        cells = {
+            task: {name: cell for name, cell in by_deployment.items() if name != deployment}
+            for task, by_deployment in self.cells.items()
+        }
+        priors = dict(self.priors)
+        if deployment in priors:
+            priors[deployment] = {task: renewed(prior) for task, prior in priors[deployment].items()}
+        return replace(self, cells=cells, priors=priors, _memo={})
 
     def _predicted(self, features: Features) -> tuple[QualityModel, Array] | None:
         """Return the model and its prediction; the last one is kept, since a decision asks twice."""

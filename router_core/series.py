@@ -105,6 +105,19 @@ class Series:
             mean_cost_usd=get("cost", 0.0) / ok if ok > 0.0 else None,
         )
 
+    def part(self, *, judged: bool) -> Series:
+        """Return the sums of rewards alone, or those of service (calls, times, tokens, cost) alone."""
+        fields = {name: value for name, value in self.fields.items() if (name in JUDGED) is judged}
+        return (
+            Series(fields, None, None, self.last_at)
+            if judged
+            else Series(fields, self.durations, self.firsts, self.last_at)
+        )
+
+    def beside(self, judged: Series) -> Series:
+        """Return these sums of service with those of rewards from another series."""
+        return Series({**self.fields, **judged.fields}, self.durations, self.firsts, max(self.last_at, judged.last_at))
+
     def to_fields(self) -> dict[str, float]:
         """Return all sums as one flat mapping, sketches as ``d<bin>`` and ``t<bin>``, for stores."""
         flat = dict(self.fields)
@@ -135,6 +148,8 @@ def _counted(bins: Mapping[int, float], held: Mapping[int, float], index: int, w
     return counted
 
 
+JUDGED: Final = frozenset({"rw", "rv", "fw", "fv"})
+"""The fields of rewards; all others, and the sketches, are of service."""
 _KNOWN: Final = frozenset(FIELDS)
 EMPTY_SERIES: Final = Series()
 _ZERO: Final = (0.0, 0.0, 0.0, 0.0)

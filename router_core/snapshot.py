@@ -28,25 +28,41 @@ class DeploymentState:
     Never changed after construction but for ``memo``, which keeps what ``known.known_of`` computed from it.
     """
 
-    __slots__ = ("circuit", "memo", "recent", "tasks")
+    __slots__ = ("circuit", "memo", "recent", "renewed", "tasks")
 
     def __init__(
         self,
         tasks: Mapping[str, Series] | None = None,
         recent: Mapping[str, Recent] | None = None,
         circuit: Circuit = breaker.CLOSED,
+        *,
+        renewed: bool = False,
     ) -> None:
-        """Hold the given parts; the caller gives them up."""
+        """Hold the given parts; the caller gives them up. ``renewed``: it changed since its prior was written."""
         self.tasks: Mapping[str, Series] = tasks if tasks is not None else {}
         self.recent: Mapping[str, Recent] = recent if recent is not None else {}
         self.circuit = circuit
+        self.renewed = renewed
         self.memo: dict[tuple[tuple[str, ...], int, str], tuple[Policy, Any, Known]] = {}
 
     def with_circuit(self, circuit: Circuit) -> DeploymentState:
         """Return this state with another circuit; what was computed from the rest stays."""
-        moved = DeploymentState(self.tasks, self.recent, circuit)
+        moved = DeploymentState(self.tasks, self.recent, circuit, renewed=self.renewed)
         moved.memo = self.memo
         return moved
+
+    def with_task(self, task: str, series: Series) -> DeploymentState:
+        """Return this state with one task's series replaced."""
+        return DeploymentState({**self.tasks, task: series}, self.recent, self.circuit, renewed=self.renewed)
+
+    def with_recent(self, task: str, recent: Recent) -> DeploymentState:
+        """Return this state with one task's recent window replaced."""
+        return DeploymentState(self.tasks, {**self.recent, task: recent}, self.circuit, renewed=self.renewed)
+
+    def without(self, *, judged: bool) -> DeploymentState:
+        """Return this state without what rewards, or what calls, have shown so far; ``judged`` marks it renewed."""
+        tasks = {task: series.part(judged=not judged) for task, series in self.tasks.items()}
+        return DeploymentState(tasks, self.recent, self.circuit, renewed=self.renewed or judged)
 
 
 EMPTY_STATE: Final = DeploymentState()
@@ -100,7 +116,7 @@ class Snapshot:
                     if item.recent is not None:
                         window = recent.get(task, EMPTY_RECENT)
                         recent[task] = window.plus(half_window(item.at, policy), item.recent)
-            states[deployment] = DeploymentState(tasks, recent, state.circuit)
+            states[deployment] = DeploymentState(tasks, recent, state.circuit, renewed=state.renewed)
         return self._next(states)
 
     def _next(self, states: Mapping[str, DeploymentState]) -> Snapshot:

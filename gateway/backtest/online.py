@@ -18,10 +18,11 @@ from gateway.backtest.corpus import Corpus
 from gateway.backtest.predictor import Predictor, fit
 from gateway.backtest.worlds import VARIANTS, Variant, World, account, best_cost, newcomer_of
 from router_core import decay, pacing
+from router_core.change import RECENT, Change
 from router_core.decision import TERM_MAXIMA
 from router_core.deployment import QualityPrior
 from router_core.outcome import Reward
-from router_core.quality import QualityState, posterior, residuals, shifted
+from router_core.quality import QualityState, posterior, renewed, residuals, shifted
 from router_core.replay import Wide, interval
 from router_core.task import TaskType
 
@@ -42,6 +43,9 @@ class Learner:
     state: QualityState
     priors: Mapping[str, Mapping[str, QualityPrior]]
     sums: dict[tuple[str, str], tuple[float, float]] = field(default_factory=dict)
+    streams: dict[str, Change] = field(default_factory=dict)
+    last: dict[str, deque[tuple[Reward, float]]] = field(default_factory=dict)
+    resets: int = 0
 
     def quality(self, corpus: Corpus, prompt: int, unit: float) -> Wide:
         """Return every model's expected quality for a prompt."""
@@ -59,6 +63,23 @@ class Learner:
                 mean = shifted(mean, features.difficulty)
             found[j] = mean + extra.get(name, 0.0)
         return found
+
+    def watch(self, reward: Reward, expected: float, weight: float) -> None:
+        """Book a reward; when its stream has left what was expected, start the model over from its last rewards."""
+        name = reward.deployment
+        last = self.last.setdefault(name, deque(maxlen=RECENT))
+        last.append((reward, weight))
+        self.hear(reward, weight)
+        stream = self.streams.get(name, Change()).plus(reward.value, min(1.0, max(0.0, expected)))
+        if stream.alarm:
+            self.resets += 1
+            self.sums = {key: held for key, held in self.sums.items() if key[0] != name}
+            self.priors = {**self.priors, name: {row: renewed(prior) for row, prior in self.priors[name].items()}}
+            self.state = self.state.without(name)
+            for each, then in last:
+                self.hear(each, then)
+            stream = Change()
+        self.streams[name] = stream
 
     def hear(self, reward: Reward, weight: float) -> None:
         """Book a reward: task sums and the quality state."""
@@ -163,10 +184,13 @@ def _run(corpus: Corpus, variant: Variant, per_usd: float, seed: int) -> dict[st
     warm = corpus.take(warm_rows) if variant.warm else None
     utility = corpus.scores - per_usd * corpus.costs
     ranking = np.argsort(-(utility[warm_rows] if warm else utility).mean(axis=0))
-    world = World(corpus, variant, int(ranking[0]), newcomer_of(corpus, variant, ranking))
+    worst = int(corpus.scores.mean(axis=0).argmin())
+    world = World(corpus, variant, int(ranking[0]), newcomer_of(corpus, variant, ranking), worst)
     kept = set(ranking[: variant.keep].tolist()) if variant.keep else set(range(len(corpus.models)))
     if variant.arrival or variant.price_cut:
         kept.add(world.newcomer)
+    if variant.swapped:
+        kept.add(world.worst)
     mind = learner(corpus, warm)
     pace = None
     if variant.ceiling is not None:
@@ -187,14 +211,18 @@ def _serve(
     corpus, variant = world.corpus, world.variant
     weight = per_usd * SCALE_USD * TERM_MAXIMA.quality / TERM_MAXIMA.cost
     cost = mind.predictor.predict(corpus)[1]
-    pending: deque[tuple[int, Reward]] = deque()
+    pending: deque[tuple[int, Reward, float]] = deque()
     earned = np.zeros(len(rest))
     spent = np.zeros(len(rest))
     chosen = np.zeros(len(rest), dtype=np.intp)
     for step, prompt in enumerate(rest.tolist()):
         unit = decay.weight(decay.LANDMARK_S + step, HALF_LIFE)
         while pending and pending[0][0] <= step:
-            mind.hear(pending.popleft()[1], unit)
+            _, told, foreseen = pending.popleft()
+            if variant.renews:
+                mind.watch(told, foreseen, unit)
+            else:
+                mind.hear(told, unit)
         scores, prices = world.row(prompt, step)
         pool = [j for j in world.present(step) if j in kept]
         factor = pace.factor(float(step)) if pace is not None else 1.0
@@ -207,8 +235,11 @@ def _serve(
             pace.spend(float(step), float(spent[step]))
         if rng.random() < variant.told:
             value = 1.0 - scores[pick] if rng.random() < variant.flipped else scores[pick]
-            pending.append((step + 1 + variant.delay, _reward(corpus, prompt, pick, float(value))))
-    return account(world, earned, spent, chosen, per_usd)
+            foreseen = float(expected[pool.index(pick)])
+            pending.append((step + 1 + variant.delay, _reward(corpus, prompt, pick, float(value)), foreseen))
+    found = account(world, earned, spent, chosen, per_usd)
+    found["notes"]["resets"] = float(mind.resets)
+    return found
 
 
 def _reward(corpus: Corpus, prompt: int, model: int, value: float) -> Reward:

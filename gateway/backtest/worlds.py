@@ -15,6 +15,7 @@ KEEP: Final = 5
 EXPLORE: Final = 0.01
 CHANGE_AT: Final = 1000
 CHANGE_FOR: Final = 2000
+SWAPPED_AT: Final = 2000
 ARRIVES_AT: Final = 2000
 
 
@@ -29,6 +30,8 @@ class Variant:
     told: float = 1.0
     flipped: float = 0.0
     degraded: bool = False
+    swapped: bool = False
+    renews: bool = True
     price_cut: bool = False
     arrival: str = ""
     ceiling: float | None = None
@@ -42,6 +45,9 @@ VARIANTS: Final[Mapping[str, Variant]] = {
     "feedback on 10 %": Variant(told=0.1),
     "10 % of votes flipped": Variant(flipped=0.1),
     "main model degraded": Variant(degraded=True),
+    "main model degraded, no reset": Variant(degraded=True, renews=False),
+    "models swapped": Variant(swapped=True),
+    "models swapped, no reset": Variant(swapped=True, renews=False),
     "price cut to a tenth": Variant(price_cut=True),
     "new: good and cheap": Variant(arrival="good_cheap"),
     "new: good and dear": Variant(arrival="good_dear"),
@@ -60,6 +66,7 @@ class World:
     variant: Variant
     target: int
     newcomer: int
+    worst: int = 0
 
     def row(self, prompt: int, step: int) -> tuple[Wide, Wide]:
         """Return (scores, price factors) of all models for a prompt that comes at ``step``."""
@@ -68,6 +75,9 @@ class World:
         if self.variant.degraded and inside:
             scores = scores.copy()
             scores[self.target] *= 0.5
+        if self.variant.swapped and step >= SWAPPED_AT:
+            scores = scores.copy()
+            scores[[self.target, self.worst]] = scores[[self.worst, self.target]]
         if self.variant.price_cut and inside:
             prices[self.newcomer] = 0.1
         return scores, prices
@@ -107,6 +117,11 @@ def account(world: World, earned: Wide, spent: Wide, chosen: Any, per_usd: float
         notes["share before"] = share(world.target, 0, CHANGE_AT)
         notes["share late in it"] = share(world.target, max(0, end - 500), end)
         notes["share after"] = share(world.target, end + 500)
+    if variant.swapped:
+        for begin, end in ((0, 500), (500, 1000), (1000, 2000)):
+            rows = slice(SWAPPED_AT + begin, SWAPPED_AT + end)
+            notes[f"utility {begin}-{end} after"] = float((earned - per_usd * spent)[rows].mean())
+        notes["share of the swapped"] = share(world.target, SWAPPED_AT + 500)
     if variant.arrival:
         notes["share of the new"] = share(world.newcomer, ARRIVES_AT + 500)
     if variant.price_cut:

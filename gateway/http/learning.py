@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import Any, Final
 
+from gateway.series_keys import JUDGED
 from router_core.known import MINUTE_S, known_of
+from router_core.quality import renewed
 from router_core.series import ALL_TASKS
 from router_core.snapshot import EMPTY_STATE
 from router_core.task import TaskType
@@ -26,7 +28,7 @@ def learning_rows(services: Any, window: str = "all") -> dict[str, Any]:
         state = snapshot.states.get(deployment.id, EMPTY_STATE)
         for task in TaskType:
             known = known_of(deployment, state, (task.value,), registry, policy, minute)
-            prior = deployment.prior(task.value)
+            prior = renewed(deployment.prior(task.value)) if state.renewed else deployment.prior(task.value)
             rows.append(
                 {
                     "deployment": deployment.id,
@@ -38,6 +40,7 @@ def learning_rows(services: Any, window: str = "all") -> dict[str, Any]:
                     "low": max(0.0, known.quality - _WIDTH * known.quality_sd),
                     "high": min(1.0, known.quality + _WIDTH * known.quality_sd),
                     "rewards": known.quality_n,
+                    "renewed_at": services.learner.epochs.get((JUDGED, deployment.id)),
                     "learned": known.learned,
                     "observations": known.observations,
                     "success_rate": known.success_rate if known.observations else None,

@@ -24,6 +24,8 @@ THRESHOLD: Final = 10_000.0
 
 RECOVERED: Final = 100.0
 NEW_NORMAL: Final = 2000
+NEW: Final = "new_normal"
+"""Why an anomaly ended that lasted ``NEW_NORMAL`` calls: what was unusual is usual now."""
 MAX_SERIES: Final = 2000
 MAX_KEPT: Final = 200
 _RECENT: Final = 50
@@ -205,7 +207,7 @@ class Watch:
             self._change(judge, replace(judge.anomaly, until=outcome.at, ended="recovered"))
         elif judge.calls_since >= NEW_NORMAL:
             self._forget(outcome.deployment, signal)
-            self._change(judge, replace(judge.anomaly, until=outcome.at, ended="new_normal"))
+            self._change(judge, replace(judge.anomaly, until=outcome.at, ended=NEW))
 
     def _change(self, judge: _Judge, anomaly: Anomaly) -> None:
         judge.evidence, judge.recovery, judge.calls_since = NONE, 1.0, 0

@@ -69,6 +69,7 @@ class Observer:
         self.feed: Feed[tuple[RequestOutcome, Mapping[str, Any]]] = Feed(kept_decisions)
         self.listener_errors = 0
         self.watch = Watch(self._anomaly)
+        self.on_anomaly: Callable[[Anomaly], None] | None = None
         self._reader = ThreadPoolExecutor(max_workers=1, thread_name_prefix="stats")
         self._listeners = (self.watch, *listeners)
         self._alert = alert
@@ -234,6 +235,8 @@ class Observer:
     def _anomaly(self, anomaly: Anomaly) -> None:
         row = anomaly.row()
         self.feed.tell(Event("anomaly", row))
+        if self.on_anomaly is not None:
+            self._guard(self.on_anomaly, anomaly)
         if self._alert is not None:
             self._alert("anomaly", row)
 

@@ -81,6 +81,11 @@ def facts(model: str, wire: str) -> ModelFacts | None:
     return None
 
 
+def provider_names() -> frozenset[str]:
+    """Return the data's own names of all providers."""
+    return frozenset(str(row["litellm_provider"]) for row in _data().values() if "litellm_provider" in row)
+
+
 def models(wire: str, *, mode: str = "chat") -> Iterator[ModelFacts]:
     """Yield the facts of every model of a wire, in the data's order."""
     for key, row in _data().items():

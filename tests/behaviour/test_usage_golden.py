@@ -1,4 +1,4 @@
-"""Recorded answers of providers, whole and streamed: five kinds of tokens that partition them, their cost, the client's usage.
+"""Recorded answers of providers, whole and streamed: five kinds of tokens, their cost, and what the client is told.
 
 Each file of ``tests/golden/usage`` holds an answer in the shape its vendor documents (``source``), the same answer as a
 stream, and what must come of both.

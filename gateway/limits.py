@@ -64,3 +64,13 @@ def stream_limits(deployment: Deployment, provider: Provider, policy: Policy) ->
     idle = deployment.timeouts.idle_s or provider.timeouts.idle_s or policy.timeouts.idle_s
     total = deployment.timeouts.total_s or provider.timeouts.total_s or policy.timeouts.total_s
     return idle, total
+
+
+def stall_limit(deployment: Deployment, provider: Provider, policy: Policy) -> float:
+    """Return seconds of silence within a whole answer that has begun.
+
+    An answer is written in one go once it is there, so this is the time to first content that is usual, not the one of
+    a reasoning model; an operator's own number for silence, where it is shorter, holds.
+    """
+    own = deployment.timeouts.first_content_s or provider.timeouts.first_content_s
+    return min(own or policy.timeouts.first_content_s, stream_limits(deployment, provider, policy)[0])

@@ -18,7 +18,8 @@ class Call:
 
     ``body`` is the client's parsed request without our own fields and must not be mutated. ``overrides`` replace its
     top-level values (None removes one); the model is set from the deployment by the forwarder. ``deadline`` is
-    the clock's monotonic second at which everything must have ended. ``connect_s`` bounds the connection alone.
+    the clock's monotonic second at which everything must have ended. ``connect_s`` bounds the connection alone,
+    ``stall_s`` the silence within a whole answer once it has begun (None: unbounded).
     """
 
     deployment: Deployment
@@ -32,6 +33,7 @@ class Call:
     drop_params: bool = False
     event_bytes: int = 16 * 1024 * 1024
     body_bytes: int = 64 * 1024 * 1024
+    stall_s: float | None = None
 
 
 @dataclass(slots=True)

@@ -11,6 +11,7 @@ from gateway.forward.failures import from_response
 from gateway.forward.outgoing import added_by_us, effective_body, encode
 from gateway.forward.streams import OpenStream, ReadyStream, RelayDecoder
 from gateway.forward.transport import Transport
+from gateway.forward.whole import read_whole
 from gateway.forward.wires import auth_headers, chat_url, wire_of
 from router_core.errors import AttemptFailed
 from router_core.ports import Answer, Call, Stream
@@ -33,7 +34,7 @@ async def send(transport: Transport, call: Call, key: str | None) -> Answer | St
     response = await transport.post(url, headers, body, connect_s=call.connect_s)
     await refuse_errors(transport, response, call)
     if not call.stream:
-        raw = await transport.read(response, call.body_bytes)
+        raw = await read_whole(transport, response, call)
         parsed, intact = parse(raw)
         answer = check(parsed, added=added_by_us(call))
         return Answer(answer, raw if intact else None, response.status, response.headers)
@@ -69,4 +70,4 @@ async def peek(transport: Transport, response: aiohttp.ClientResponse, call: Cal
     first = await transport.read_some(response)
     if first.lstrip(b"\xef\xbb\xbf\r\n").startswith(_FIELDS):
         return first
-    return Whole(first + await transport.read(response, call.body_bytes))
+    return Whole(await read_whole(transport, response, call, first))

@@ -14,6 +14,7 @@ from gateway.forward.failures import error_in_success, failed
 from gateway.forward.relay import peek, refuse_errors
 from gateway.forward.streams import Decoder, OpenStream, ReadyStream
 from gateway.forward.transport import Transport
+from gateway.forward.whole import read_whole
 from router_core.errors import AttemptFailed
 from router_core.outcome import FailureKind
 from router_core.ports import Answer, Call, Stream
@@ -59,7 +60,7 @@ async def send(transport: Transport, translator: Translator, call: Call, key: st
     await refuse_errors(transport, response, call)
     status, answered = response.status, response.headers
     if not call.stream:
-        raw = await transport.read(response, call.body_bytes)
+        raw = await read_whole(transport, response, call)
         body, intact = _whole(translator, call, prepared, raw)
         return Answer(body, intact, status, answered, prepared.dropped)
     first = await peek(transport, response, call)

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from gateway.limits import first_content_limit, stream_limits, whole_answer_limit
+from gateway.limits import first_content_limit, stall_limit, stream_limits, whole_answer_limit
 from router_core.deployment import Provider, TimeoutOverrides
 from router_core.outcome import Usage
 from router_core.policy import Policy, Timeouts
@@ -101,3 +101,15 @@ def test_answers_known_to_be_long_get_their_time():
     long = answers("acme/m1", 5, at=NOW, every=0.0, duration_s=0.1, usage=Usage(input=1, output=900))
     series = after(Snapshot.empty(), *long, policy=POLICY).of("acme/m1")
     assert whole(series, tokens=10) == pytest.approx(10.0 * (1.0 + 9.0))
+
+
+@pytest.mark.parametrize(
+    ("own", "reasoning", "idle_s", "limit_s"),
+    [(None, False, 20.0, 10.0), (None, True, 20.0, 10.0), (None, False, 3.0, 3.0), (15.0, False, 20.0, 15.0)],
+)
+def test_an_answer_that_has_begun_is_not_silent_for_long(
+    own: float | None, reasoning: bool, idle_s: float, limit_s: float
+):
+    policy = POLICY.replace(timeouts=Timeouts(first_content_s=10.0, first_content_reasoning_s=60.0, idle_s=idle_s))
+    patient = deployment(reasoning=reasoning, timeouts=TimeoutOverrides(first_content_s=own))
+    assert stall_limit(patient, PROVIDER, policy) == limit_s

@@ -1,0 +1,83 @@
+"""Whole bodies that come in pieces, stop in the middle, or are too large."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from gateway.forward.transport import Transport
+from gateway.forward.whole import read_whole
+from router_core.errors import AttemptFailed
+from router_core.outcome import FailureKind
+from tests.unit.gateway.forward.calls import call_to
+
+pytestmark = pytest.mark.anyio
+
+
+class Content:
+    """A body that comes in given reads; a number is a wait before the next one."""
+
+    def __init__(self, *steps: bytes | float) -> None:
+        self.steps = list(steps)
+
+    def at_eof(self) -> bool:
+        return not self.steps
+
+    async def readany(self) -> bytes:
+        while self.steps:
+            step = self.steps.pop(0)
+            if isinstance(step, bytes):
+                return step
+            await asyncio.sleep(step)
+        return b""
+
+
+class Response:
+    status = 200
+    connection = None
+    closed = False
+
+    def __init__(self, *steps: bytes | float) -> None:
+        self.content = Content(*steps)
+
+    def close(self) -> None:
+        self.closed = True
+
+
+async def read(response: Any, first: bytes = b"", **more: Any) -> bytes:
+    return await read_whole(Transport(), response, call_to(None, **more), first)
+
+
+@pytest.mark.parametrize("stall_s", [None, 5.0])
+async def test_pieces_are_joined(stall_s: float | None):
+    assert await read(Response(b'{"a"', b": 1", 0.01, b"}"), stall_s=stall_s) == b'{"a": 1}'
+    assert await read(Response(b"b", b"c"), first=b"a", stall_s=stall_s) == b"abc"
+    assert await read(Response(), stall_s=stall_s) == b""
+
+
+async def test_an_answer_that_stops_in_the_middle_is_not_waited_for():
+    response = Response(b'{"a"', 30.0, b": 1}")
+    with pytest.raises(AttemptFailed) as caught:
+        await read(response, stall_s=0.05)
+    assert caught.value.failure.kind is FailureKind.TIMEOUT
+    assert response.closed
+    with pytest.raises(AttemptFailed):
+        await read(Response(30.0, b"}"), first=b"{", stall_s=0.05)
+
+
+async def test_blank_lines_are_no_beginning():
+    assert await read(Response(b"\n", 0.1, b"\n", 0.1, b"{}"), stall_s=0.05) == b"\n\n{}"
+
+
+async def test_every_piece_starts_the_wait_anew():
+    assert await read(Response(*(step for _ in range(5) for step in (b"x", 0.04))), stall_s=0.1) == b"xxxxx"
+
+
+async def test_a_body_over_the_limit_is_refused():
+    response = Response(b"x" * 60, b"x" * 60)
+    with pytest.raises(AttemptFailed) as caught:
+        await read(response, stall_s=1.0, body_bytes=100)
+    assert caught.value.failure.kind is FailureKind.PROTOCOL
+    assert response.closed

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from gateway.calls import OWN_DEADLINE, LiveCall
 from gateway.context import RequestContext
+from gateway.rate_limits import Pass
 from gateway.services import Services
-from gateway.spending import covers, may_call, unclaim
-from router_core.decision import Attempt
+from gateway.spending import covers, may_call, return_passes, unclaim
+from router_core.decision import Attempt, Rule
+from router_core.eligibility import LEAST_OUTPUT_TOKENS, attempt_for
 from router_core.errors import AttemptFailed, RouterError
 from router_core.outcome import AttemptRole, Failure, FailureKind
 from router_core.retry_policy import Again, Next, Situation, Stop, next_step
@@ -45,6 +47,9 @@ class AttemptLoop:
         self._role = role
         self._calls = 0
         self._last: Failure | None = None
+        self._deferred: set[str] = set()
+        self._resorts: set[str] = set()
+        self._looked = False
 
     @property
     def left(self) -> int:
@@ -91,7 +96,7 @@ class AttemptLoop:
     def _next(self, above_window: int) -> Attempt | None:
         """Return the next deployment that may be called now and fits what is left of the cost limit."""
         ctx = self._ctx
-        while self._queue:
+        while self._others_ready():
             attempt = self._queue.popleft()
             if above_window and ctx.deployment(attempt.deployment).context_window <= above_window:
                 continue
@@ -104,7 +109,7 @@ class AttemptLoop:
         self, attempt: Attempt, overrides: Overrides, *, stream: bool | None
     ) -> tuple[int, LiveCall | None]:
         """Call one deployment, once or more; returns (window the next must exceed, the open call if any)."""
-        tries, waited, force = 0, 0.0, self._ctx.decision.last_resort
+        tries, waited, force = 0, 0.0, self._resorted(attempt)
         without: set[str] = set()
         while True:
             if not await covers(self._services, self._ctx, attempt):
@@ -121,7 +126,7 @@ class AttemptLoop:
             self._calls += 1
             try:
                 changes = {**overrides(attempt.deployment), **dict.fromkeys(without)}
-                await live.open(changes, stream=stream)
+                await live.open(changes, stream=stream, spare_s=self._spare_s(stream=stream))
             except AttemptFailed as exc:
                 failure = exc.failure
             else:
@@ -140,18 +145,92 @@ class AttemptLoop:
             force = True
 
     async def _permitted(self, attempt: Attempt, tries: int, *, force: bool) -> LiveCall | None:
-        """Return a call that rate limits and circuits allow; None when they do not."""
-        if await may_call(self._services, self._ctx, self._ctx.deployment(attempt.deployment)):
-            return self._grant(attempt, tries, force=force)
-        self._ctx.fallback_reason = "rate_limit"
-        self._last = self._last or Failure(FailureKind.RATE_LIMITED, "its own rate limit is reached", sent=False)
-        return None
+        """Return a call that has room, and that rate limits and circuits allow; None when it may not be made."""
+        services, ctx = self._services, self._ctx
+        if not await self._room(attempt, tries):
+            return None
+        live: LiveCall | None = None
+        passes: Sequence[Pass] | None = None
+        try:
+            passes = await may_call(services, ctx, ctx.deployment(attempt.deployment))
+            if passes is None:
+                ctx.fallback_reason = "rate_limit"
+                self._last = self._last or Failure(
+                    FailureKind.RATE_LIMITED, "its own rate limit is reached", sent=False
+                )
+            else:
+                live = self._grant(attempt, tries, force=force)
+        finally:
+            if live is None:
+                services.concurrency.leave(attempt.deployment)
+                return_passes(services, passes or ())
+        if live is not None:
+            live.passes = passes or ()
+        return live
+
+    async def _room(self, attempt: Attempt, tries: int) -> bool:
+        """Take a place among a deployment's open calls: at once, later when others stand ready, or in its queue."""
+        services, ctx, name = self._services, self._ctx, attempt.deployment
+        if services.concurrency.enter(name, services.steady()):
+            return True
+        if self._queue and not tries and name not in self._deferred:
+            ctx.fallback_reason = "busy"
+            self._deferred.add(name)
+            self._queue.append(attempt)
+            return False
+        wait_s = min(ctx.policy.admission.queue_wait_s, max(0.0, ctx.deadline - services.steady()) / 4.0)
+        if await services.concurrency.wait(name, wait_s):
+            return True
+        self._last = self._last or Failure(FailureKind.OVERLOADED, "it has as many calls as it bears", sent=False)
+        return False
+
+    def _resorted(self, attempt: Attempt) -> bool:
+        """Say whether an attempt is a last resort: its circuit is open, and nobody else is left."""
+        return self._ctx.decision.last_resort or attempt.deployment in self._resorts
+
+    def _others_ready(self) -> bool:
+        """Say whether the plan holds another deployment.
+
+        When it is at its end, those come in, once, that only an open circuit had kept out and that may be probed now:
+        what was well a moment ago may be gone, and what was broken may be well again.
+        """
+        if not self._queue and not self._looked and self._role is AttemptRole.PRIMARY:
+            self._looked = True
+            if self._ctx.policy.breaker.last_resort:
+                self._queue.extend(self._last_resorts())
+                self._resorts = {attempt.deployment for attempt in self._queue}
+        return bool(self._queue)
+
+    def _last_resorts(self) -> Iterator[Attempt]:
+        ctx, limit = self._ctx, self._ctx.hints.max_cost_usd
+        left = None if limit is None else limit - ctx.spent_usd
+        shut = [item for item in ctx.decision.rejections if item.rule is Rule.BREAKER and item.facts is not None]
+        for item in sorted(shut, key=lambda item: item.retry_after_s or 0.0):
+            planned = any(attempt.deployment == item.deployment for attempt in ctx.decision.attempts)
+            if planned or item.facts is None or not self._services.learner.resorts(item.deployment, ctx.policy):
+                continue
+            attempt = attempt_for(ctx.deployment(item.deployment), item.facts, ctx.routing, left)
+            if attempt.max_output_tokens is None or attempt.max_output_tokens >= LEAST_OUTPUT_TOKENS:
+                yield attempt
+
+    def _spare_s(self, *, stream: bool | None) -> float:
+        """Return seconds to leave for the plan's next deployment: what it is known to need, at most half of all."""
+        upcoming, ctx = self.upcoming, self._ctx
+        if upcoming is None:
+            return 0.0
+        half = max(0.0, ctx.deadline - self._services.steady()) / 2.0
+        facts = ctx.facts(upcoming.deployment)
+        streamed = ctx.chat.stream if stream is None else stream
+        need = 0.0 if facts is None else facts.known.first_p95_s if streamed else facts.known.latency_p95_s
+        return min(half, need or half)
 
     def _grant(self, attempt: Attempt, tries: int, *, force: bool) -> LiveCall | None:
         ctx, services = self._ctx, self._services
         if ctx.calls >= ctx.policy.retry.max_upstream_calls:
             raise Exhausted(self._last, "upstream calls used up")
         deployment = ctx.deployment(attempt.deployment)
+        if not tries and force and not services.learner.resorts(deployment.id, ctx.policy):
+            return None
         allowed, lease = services.learner.grant(deployment, ctx.policy, force=force)
         if not allowed:
             return None
@@ -169,7 +248,7 @@ class AttemptLoop:
             calls=self._calls,
             tries_here=tries,
             remaining_s=ctx.deadline - now,
-            fallback_ready=bool(self._queue),
+            fallback_ready=self._others_ready(),
             budget_ok=services.retry_budget.allows(now, retry.budget_window_s, retry.budget_ratio, retry.budget_floor),
             waited_s=waited,
             window=ctx.deployment(attempt.deployment).context_window,
@@ -184,10 +263,8 @@ class AttemptLoop:
             services.retry_budget = spent or services.retry_budget
         if step.wait_s > 0.0:
             await asyncio.sleep(step.wait_s)
-        if limited:
-            self._ctx.upstream_s += step.wait_s
-            return step.wait_s
-        return 0.0
+        self._ctx.upstream_s += step.wait_s
+        return step.wait_s if limited else 0.0
 
     def _note(self, failure: Failure) -> None:
         self._last = failure

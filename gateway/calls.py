@@ -9,9 +9,11 @@ from typing import Any, Final
 from gateway import chunks
 from gateway.charging import booked, limits_to_send
 from gateway.context import RequestContext
-from gateway.limits import first_content_limit, whole_answer_limit
+from gateway.limits import first_content_limit, stall_limit, whole_answer_limit
 from gateway.portable import portable
+from gateway.rate_limits import Pass
 from gateway.services import Services
+from gateway.spending import return_passes
 from router_core.decision import Attempt
 from router_core.deployment import Deployment, Provider
 from router_core.errors import AttemptFailed
@@ -51,6 +53,7 @@ class LiveCall:
         "held",
         "lease",
         "model",
+        "passes",
         "provider",
         "role",
         "sent",
@@ -82,13 +85,15 @@ class LiveCall:
         self.events: Any = None
         self.held: list[Event] = []
         self.model = self.deployment.model
+        self.passes: Sequence[Pass] = ()
         self.booked = False
         self.sent = False
 
-    async def open(self, overrides: Mapping[str, Any], *, stream: bool | None = None) -> None:
+    async def open(self, overrides: Mapping[str, Any], *, stream: bool | None = None, spare_s: float = 0.0) -> None:
         """Send the call and wait for its answer or first content; raises AttemptFailed, booked already.
 
-        Cancelling closes the upstream socket and books the call as cancelled.
+        ``spare_s`` is what must be left of the request's time for somebody else. Cancelling closes the upstream socket
+        and books the call as cancelled.
         """
         ctx = self.ctx
         streamed = ctx.chat.stream if stream is None else stream
@@ -96,17 +101,22 @@ class LiveCall:
         self.started = now
         remaining = ctx.deadline - now
         limit = self._limit(streamed=streamed)
-        by_deadline = remaining <= limit
+        share = remaining - spare_s
+        by_deadline = share <= limit
         ctx.calls += 1
         self.sent = True
         call = self._call(overrides, streamed, now + remaining)
         try:
-            async with asyncio.timeout(max(0.001, min(limit, remaining))):
+            async with asyncio.timeout(max(0.001, min(limit, share))):
                 await self._start(call)
         except TimeoutError as exc:
-            failure = self._timed_out(by_deadline=by_deadline, streamed=streamed)
+            hurried = by_deadline and ctx.own_deadline  # a client's haste is no fault of the provider
+            failure = self._timed_out(hurried=hurried and not spare_s, streamed=streamed)
             await self._drop()
-            self.fail(failure)
+            if hurried:
+                self.cancel()
+            else:
+                self.fail(failure)
             raise AttemptFailed(failure) from exc
         except AttemptFailed as exc:
             failure = chunks.before_content(exc.failure)
@@ -147,6 +157,7 @@ class LiveCall:
             self.provider.drop_params and not ctx.hints.require_parameters,
             ctx.policy.upstream.event_bytes,
             ctx.policy.upstream.body_bytes,
+            stall_limit(deployment, self.provider, ctx.policy),
         )
 
     async def _start(self, call: Call) -> None:
@@ -183,8 +194,8 @@ class LiveCall:
         rule = first_content_limit if streamed else whole_answer_limit
         return rule(self.deployment, self.provider, series, self.ctx.routing, self.ctx.policy, self.started)
 
-    def _timed_out(self, *, by_deadline: bool, streamed: bool) -> Failure:
-        if by_deadline and self.ctx.own_deadline:
+    def _timed_out(self, *, hurried: bool, streamed: bool) -> Failure:
+        if hurried:
             return Failure(FailureKind.CANCELLED, OWN_DEADLINE)
         what = "first content" if streamed else "answer"
         return Failure(FailureKind.TIMEOUT, f"no {what} within the time limit")
@@ -245,6 +256,10 @@ class LiveCall:
             probe_lease=self.lease,
         )
         ctx.book(outcome)
+        return_passes(services, self.passes, usage.total)
+        if self.sent:
+            services.concurrency.learn(self.deployment.id, failure, self.started, now, ctx.policy.admission)
+            services.concurrency.leave(self.deployment.id)
         services.learner.attempt(outcome, ctx.registry, ctx.policy)
         services.observer.attempt(outcome)
 

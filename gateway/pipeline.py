@@ -46,6 +46,8 @@ async def serve(services: Services, ctx: RequestContext) -> Reply:
             if ctx.chat.stream:
                 return await _streamed(services, ctx, loop, live)
         except Exhausted as exc:
+            if exc.failure is None and ctx.decision.last_resort:  # its probe is under way, or was a moment ago
+                raise no_candidate(ctx.decision) from exc
             raise all_failed(ctx, exc.failure, exc.reason) from exc
     except ApiError as exc:
         exc.headers = {**limit_headers(services, ctx), **routing_headers(ctx, services.steady()), **exc.headers}

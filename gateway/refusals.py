@@ -80,6 +80,8 @@ def _by_failure(ctx: RequestContext, failure: Failure | None, reason: str) -> Ap
         message = "the request's max_latency_ms ran out"
         return ApiError(408, message, "deadline_exceeded", "router.max_latency_ms", should_retry=False)
     kinds = [attempt.failure.kind for attempt in ctx.attempts if attempt.failure is not None]
+    if not kinds and not failure.sent and failure.kind in {FailureKind.RATE_LIMITED, FailureKind.OVERLOADED}:
+        return ApiError(503, f"no deployment has room: {failure.message}", "overloaded", retry_after_s=1.0)
     if failure.kind in _CLIENTS_OWN:
         return _clients_own(failure)
     if failure.kind is FailureKind.NOT_FOUND and set(kinds) == {FailureKind.NOT_FOUND}:
@@ -95,6 +97,8 @@ def _by_failure(ctx: RequestContext, failure: Failure | None, reason: str) -> Ap
 def _providers(ctx: RequestContext, failure: Failure, kinds: Sequence[FailureKind], retry: bool | None) -> ApiError:  # noqa: FBT001 - passed on
     """Return the error for faults of the providers; the longest wait that one of them asked for is passed on."""
     wait = max((item.failure.retry_after_s or 0.0 for item in ctx.attempts if item.failure), default=0.0)
+    if ctx.decision.last_resort:
+        wait = max(wait, ctx.policy.breaker.last_resort_after_s)
     if kinds and all(kind in {FailureKind.OVERLOADED, FailureKind.RATE_LIMITED} for kind in kinds):
         message = f"every provider is overloaded; the last one: {failure.message or failure.kind}"
         return ApiError(503, message, "provider_overloaded", retry_after_s=wait or 1.0, should_retry=retry)

@@ -10,6 +10,7 @@ from typing import Any, Protocol
 from gateway.admission import Admission
 from gateway.budgets import Budgets
 from gateway.clock import Clock, SystemClock
+from gateway.concurrency import Concurrency
 from gateway.config.settings import Settings
 from gateway.config.watch import ConfigHolder
 from gateway.decisions import DecisionIds, RecentDecisions
@@ -99,6 +100,7 @@ class Services:
     rng: random.Random = field(default_factory=random.Random)
     retry_budget: RetryBudget = field(default_factory=RetryBudget)
     hedges: HedgeBudget = field(default_factory=HedgeBudget)
+    concurrency: Concurrency = field(default_factory=Concurrency)
     quirks: set[tuple[str, str]] = field(default_factory=set)
     after: list[Callable[..., None]] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)

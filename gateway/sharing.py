@@ -148,6 +148,7 @@ def encode(deployment: str, circuit: Circuit, now: float) -> bytes:
             "changed_s": circuit.changed_at - now,
             "reason": circuit.reason,
             "ejected_s": circuit.ejected_until - now,
+            "asked_s": circuit.not_before - now,
             "epoch": circuit.epoch,
         }
     )
@@ -163,6 +164,7 @@ def decode(payload: bytes, now: float) -> tuple[str, Circuit]:
         changed_at=now + float(told["changed_s"]),
         reason=str(told["reason"]),
         ejected_until=now + float(told["ejected_s"]),
+        not_before=now + float(told.get("asked_s", -now)),
         epoch=int(told["epoch"]),
     )
     return str(told["deployment"]), circuit

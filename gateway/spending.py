@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from gateway.budgets import FREE, Refusal
 from gateway.context import RequestContext
 from gateway.http.errors import ApiError
@@ -82,9 +84,14 @@ async def admit(services: Services, ctx: RequestContext) -> None:
     ctx.passes.append(found)
 
 
-async def may_call(services: Services, ctx: RequestContext, deployment: Deployment) -> bool:
-    """Ask for leave under what a deployment and its provider allow; False when a limit is reached."""
+async def may_call(services: Services, ctx: RequestContext, deployment: Deployment) -> Sequence[Pass] | None:
+    """Ask for leave under what a deployment and its provider allow; None when a limit is reached.
+
+    The passes are for one call: given back when it ends, with the tokens it used.
+    """
     provider = ctx.registry.providers[deployment.provider]
+    if deployment.limits == _NO_LIMITS and provider.limits == _NO_LIMITS:
+        return ()
     taken: list[Pass] = []
     for subject, limits in (
         (f"deployment:{deployment.id}", deployment.limits),
@@ -94,20 +101,22 @@ async def may_call(services: Services, ctx: RequestContext, deployment: Deployme
             continue
         found = await services.rate_limits.ask(subject, limits, _tokens(ctx))
         if isinstance(found, TooMany):
-            for given in taken:  # the call is not made, so it holds no place and uses no tokens
-                services.rate_limits.done(given, 0.0)
-            return False
+            return_passes(services, taken)  # the call is not made, so it holds no place and uses no tokens
+            return None
         taken.append(found)
-    ctx.passes += taken
-    return True
+    return taken
+
+
+def return_passes(services: Services, passes: Sequence[Pass], tokens: int = 0) -> None:
+    """Return the passes of a call that ended, or was not made after all, with the tokens it used."""
+    for given in passes:
+        services.rate_limits.done(given, float(tokens))
 
 
 def give_back(services: Services, ctx: RequestContext) -> None:
-    """Return every pass with the tokens that were really used."""
+    """Return the caller's own pass with the tokens of all calls made for it."""
     if ctx.passes:
-        used = float(sum(attempt.usage.total for attempt in ctx.attempts))
-        for given in ctx.passes:
-            services.rate_limits.done(given, used)
+        return_passes(services, ctx.passes, sum(attempt.usage.total for attempt in ctx.attempts))
 
 
 def limit_headers(services: Services, ctx: RequestContext) -> dict[str, str]:

@@ -4,6 +4,7 @@ Rules this module obeys:
 - Only failures that are the provider's count; cancellations give their permit back without a verdict.
 - A half-open circuit admits a bounded number of probes; a permit is a lease that expires, so that a hanging probe
   cannot keep it for ever. Any success closes, any failure opens again, for twice as long up to a cap.
+- A permit given before its time (the last resort) opens no circuit for longer: its failure leaves the time as it was.
 - An ejection (429) keeps traffic away until a moment and never trips.
 - ``now`` is the gateway's own steady clock in seconds; ``jitter`` is a random number in [0, 1).
 
@@ -57,6 +58,9 @@ TRANSITIONS: Final = {
 """Every state and signal; ``docs/failures.md`` prints this table. A late success does not close an open circuit:
 it belongs to a call from before the fault; a probe's success does, because its lease made the circuit half-open."""
 
+LASTING: Final = frozenset({"credentials", "not_found"})
+"""Reasons of an open circuit that waiting does not mend: somebody has to do something."""
+
 WINDOW_BUCKETS: Final = 10
 
 
@@ -65,7 +69,8 @@ class Circuit:
     """One deployment's circuit. ``window`` holds (bucket, calls, failures, slow) of the last seconds, oldest first.
 
     ``opens`` counts openings in a row and sets the open time; ``leases`` are (id, expiry) of probes under way;
-    ``epoch`` grows with every change of state, so that workers can join on the newest.
+    ``not_before`` is when the provider itself asked to be left alone until. ``epoch`` grows with every change of state,
+    so that workers can join on the newest.
     """
 
     state: State = State.CLOSED
@@ -80,6 +85,7 @@ class Circuit:
     ejected_until: float = 0.0
     ejections: int = 0
     epoch: int = 0
+    not_before: float = 0.0
 
 
 CLOSED: Final = Circuit()
@@ -105,12 +111,26 @@ def admits(circuit: Circuit, now: float, policy: BreakerPolicy) -> Admission:
         return Admission(admitted=False, retry_after_s=circuit.ejected_until - now, ejected=True)
     if circuit.state is State.CLOSED:
         return _ADMITTED
-    if circuit.state is State.OPEN and now < circuit.open_until:
+    if now < circuit.open_until:  # half open before its time: a permit of the last resort is under way
         return Admission(admitted=False, retry_after_s=circuit.open_until - now)
     live = [expiry for _, expiry in circuit.leases if expiry > now]
     if len(live) < policy.half_open_probes:
         return _PROBE
     return Admission(admitted=False, retry_after_s=min(live) - now)
+
+
+def resorts(circuit: Circuit, now: float, policy: BreakerPolicy) -> bool:
+    """Say whether a call may go because nobody else is left: to an open circuit even before its time.
+
+    Once in ``last_resort_after_s``; not before the provider's own Retry-After, and not where time does not mend it.
+    """
+    if admits(circuit, now, policy).admitted:
+        return True
+    if circuit.reason in LASTING or max(circuit.not_before, circuit.ejected_until) > now:
+        return False
+    if sum(1 for _, expiry in circuit.leases if expiry > now) >= policy.half_open_probes:
+        return False
+    return now - circuit.changed_at >= policy.last_resort_after_s
 
 
 def grant(circuit: Circuit, now: float, policy: BreakerPolicy, *, force: bool = False) -> tuple[Circuit, int | None]:
@@ -161,6 +181,9 @@ def on_failure(
     at_least_s: float = 0.0,
 ) -> Circuit:
     """Book a failure that is the provider's; ``at_least_s`` is a Retry-After that the open time must reach."""
+    if circuit.state is State.HALF_OPEN and now < circuit.open_until:
+        back = replace(_move(circuit, Signal.FAILURE, now), reason=reason, leases=())
+        return replace(back, not_before=max(back.not_before, now + at_least_s)) if at_least_s else back
     if circuit.state is State.HALF_OPEN:
         return _open(circuit, Signal.FAILURE, now, policy, jitter, reason, at_least_s)
     if circuit.state is State.OPEN:
@@ -239,6 +262,7 @@ def _open(
         circuit,
         state=TRANSITIONS[circuit.state, signal],
         open_until=now + open_s,
+        not_before=now + at_least_s if at_least_s else circuit.not_before,
         opens=circuit.opens + 1,
         changed_at=now,
         reason=reason,

@@ -237,6 +237,8 @@ class BreakerPolicy:
     the configured time is an upper bound. ``credentials_open_s`` holds after 401, 402 and 403. A probe's permit is a
     lease of
     ``probe_lease_s``. Traffic ramps over ``ramp_s`` after closing on scored and weighted routes.
+    ``last_resort``: where nobody else is left, an open circuit is asked before its time, once in
+    ``last_resort_after_s``; never before a Retry-After, nor one that is open for its credentials or its model's name.
     """
 
     consecutive_failures: int = 5
@@ -253,7 +255,8 @@ class BreakerPolicy:
     credentials_open_s: float = 600.0
     forget_after_s: float = 600.0
     provider_opens: bool = True
-    last_resort: bool = False
+    last_resort: bool = True
+    last_resort_after_s: float = 2.0
 
     def __post_init__(self) -> None:
         """Refuse thresholds that could never or always trip."""
@@ -269,6 +272,7 @@ class BreakerPolicy:
                 "probe_lease_s",
                 "credentials_open_s",
                 "forget_after_s",
+                "last_resort_after_s",
             ),
             share=("failure_rate", "slow_rate", "jitter"),
         )
@@ -337,7 +341,11 @@ class ShadowPolicy:
 
 @dataclass(frozen=True, slots=True)
 class AdmissionPolicy:
-    """Overload bounds: open requests, queue, and the event loop's lag at which new work is shed."""
+    """Overload bounds: open requests, queue, and the event loop's lag at which new work is shed.
+
+    ``adaptive``: a deployment that refuses work gets no more calls at once than it bore, times ``adaptive_decrease``
+    and at least ``adaptive_least``; the limit widens again with good answers.
+    """
 
     max_in_flight: int = 1000
     max_in_flight_per_key: int | None = None
@@ -345,10 +353,17 @@ class AdmissionPolicy:
     queue_wait_s: float = 5.0
     max_loop_lag_s: float = 1.0
     drain_s: float = 30.0
+    adaptive: bool = True
+    adaptive_least: int = 4
+    adaptive_decrease: float = 0.7
 
     def __post_init__(self) -> None:
         """Refuse bounds that admit nothing."""
-        _require(self, positive=("max_in_flight", "queue_wait_s", "max_loop_lag_s", "drain_s"))
+        _require(
+            self,
+            positive=("max_in_flight", "queue_wait_s", "max_loop_lag_s", "drain_s", "adaptive_least"),
+            share=("adaptive_decrease",),
+        )
 
 
 @dataclass(frozen=True, slots=True)

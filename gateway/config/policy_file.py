@@ -126,7 +126,8 @@ class BreakerSection(Strict):
     credentials_open_s: Positive = opt(600.0, "s", "how long it stays open after 401, 402 or 403")
     forget_after_s: Positive = opt(600.0, "s", "good time after which the next opening is short again")
     provider_opens: bool = opt(default=True, unit="", meaning="open a provider whose deployments fail together")
-    last_resort: bool = opt(default=False, unit="", meaning="when all are open, probe the least bad one")
+    last_resort: bool = opt(default=True, unit="", meaning="when nobody else is left, probe an open one early")
+    last_resort_after_s: Positive = opt(2.0, "s", "least time between two such probes")
 
 
 class HedgingSection(Strict):
@@ -173,6 +174,9 @@ class AdmissionSection(Strict):
     queue_wait_s: Positive = opt(5.0, "s", "longest wait for a place")
     max_loop_lag_s: Positive = opt(1.0, "s", "event loop lag at which new work is turned away")
     drain_s: Positive = opt(30.0, "s", "time open streams get to finish at shutdown")
+    adaptive: bool = opt(default=True, unit="", meaning="cut the calls open at a deployment that refuses work")
+    adaptive_least: Count = opt(4, "calls", "never fewer calls at once than these")
+    adaptive_decrease: Share = opt(0.7, "", "share of the calls it bore that is left after a refusal")
 
 
 class LimitsSection(Strict):

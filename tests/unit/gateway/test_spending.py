@@ -8,7 +8,18 @@ import pytest
 from gateway.budgets import FREE, Refusal, Reservation
 from gateway.http.errors import ApiError
 from gateway.keys import Principal
-from gateway.spending import admit, covers, give_back, limit_headers, may_call, planned_usd, refused, reserve, unclaim
+from gateway.spending import (
+    admit,
+    covers,
+    give_back,
+    limit_headers,
+    may_call,
+    planned_usd,
+    refused,
+    reserve,
+    return_passes,
+    unclaim,
+)
 from router_core.budget import Budget, Window
 from router_core.decision import Attempt
 from router_core.limits import KeyLimits
@@ -146,9 +157,10 @@ async def test_a_deployment_s_and_a_provider_s_limits_hold(side):
     parts = services(found)
     first, second = context(parts), context(parts)
     deployment = found.deployments["acme/m1"]
-    assert await may_call(parts, first, deployment)
-    assert not await may_call(parts, second, deployment)
-    give_back(parts, first)
+    passes = await may_call(parts, first, deployment)
+    assert passes
+    assert await may_call(parts, second, deployment) is None
+    return_passes(parts, passes)
     assert await may_call(parts, second, deployment)
 
 
@@ -158,8 +170,14 @@ async def test_a_place_at_a_deployment_whose_provider_is_full_is_given_back_at_o
     found = replace(found, providers={"acme": provider})
     parts = services(found)
     busy, turned_away, later = context(parts), context(parts), context(parts)
-    assert await may_call(parts, busy, found.deployments["acme/m2"])
-    assert not await may_call(parts, turned_away, found.deployments["acme/m1"])
-    assert turned_away.passes == []
-    give_back(parts, busy)
+    passes = await may_call(parts, busy, found.deployments["acme/m2"])
+    assert passes
+    assert await may_call(parts, turned_away, found.deployments["acme/m1"]) is None
+    return_passes(parts, passes)
     assert await may_call(parts, later, found.deployments["acme/m1"])
+
+
+async def test_without_limits_a_call_needs_no_pass():
+    parts = services()
+    ctx = context(parts)
+    assert await may_call(parts, ctx, ctx.deployment("acme/m1")) == ()

@@ -134,6 +134,52 @@ def test_the_last_resort_may_force_a_probe_through_an_open_circuit():
     assert on_success(circuit, 2.0, RULES).state is State.CLOSED
 
 
+@pytest.mark.parametrize(
+    ("circuit", "now", "may"),
+    [
+        (CLOSED, 0.0, True),
+        (breaker.eject(CLOSED, 0.0, 30.0), 20.0, False),
+        (opened(), 1.9, False),
+        (opened(), 2.0, True),
+        (opened(), 61.0, True),
+        (replace(opened(), not_before=30.0), 29.0, False),
+        (replace(opened(), not_before=30.0), 30.0, True),
+        (replace(opened(), ejected_until=30.0), 29.0, False),
+        (breaker.trip(CLOSED, 0.0, 600.0, "credentials"), 300.0, False),
+        (breaker.trip(CLOSED, 0.0, 600.0, "not_found"), 300.0, False),
+        (half_open()[0], 62.0, False),
+        (half_open(now=3.0 + 60.0)[0], 64.0, False),
+        (grant(opened(), 3.0, RULES, force=True)[0], 50.0, False),
+        (breaker.release(*grant(opened(), 3.0, RULES, force=True)), 4.0, False),
+        (breaker.release(*grant(opened(), 3.0, RULES, force=True)), 5.0, True),
+    ],
+)
+def test_where_nobody_else_is_left_an_open_circuit_is_asked_now_and_then(circuit: Circuit, now: float, may: bool):
+    assert breaker.resorts(circuit, now, RULES) is may
+
+
+def test_a_probe_before_its_time_that_fails_leaves_the_open_time_as_it_was():
+    circuit, _ = grant(opened(), 3.0, RULES, force=True)
+    assert not admits(circuit, 4.0, RULES).admitted
+    again = on_failure(circuit, 5.0, RULES, reason="server")
+    assert (again.state, again.open_until, again.opens, again.changed_at, again.leases) == (
+        State.OPEN,
+        60.0,
+        1,
+        5.0,
+        (),
+    )
+    assert not breaker.resorts(again, 6.9, RULES)
+    assert breaker.resorts(again, 7.0, RULES)
+    asked = on_failure(circuit, 5.0, RULES, at_least_s=20.0)
+    assert (asked.open_until, asked.not_before) == (60.0, 25.0)
+
+
+def test_a_provider_s_own_wish_is_kept_with_the_opening():
+    circuit = on_failure(fail(CLOSED, 4), 10.0, RULES, at_least_s=90.0)
+    assert (circuit.open_until, circuit.not_before) == (100.0, 100.0)
+
+
 # --- half-open: probes
 
 

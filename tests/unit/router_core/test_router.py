@@ -248,7 +248,8 @@ def test_as_a_last_resort_the_one_that_opens_soonest_is_tried():
 
 
 def test_without_the_operator_s_leave_there_is_no_last_resort():
-    decision = ask(request(), opened(acme_m1=60.0, beta_m1=30.0), TWO)
+    without = PLAIN.replace(breaker=BreakerPolicy(last_resort=False))
+    decision = ask(request(), opened(acme_m1=60.0, beta_m1=30.0), TWO, without)
     assert (decision.chosen, decision.last_resort) == (None, False)
 
 

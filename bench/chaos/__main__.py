@@ -63,11 +63,13 @@ async def run(seconds: float, rate: float, every_s: float, seed: int) -> tuple[s
             load = Load(gateway.origin, "mix", rate=rate, deadline_s=DEADLINE_S, seed=seed)
             trouble = Trouble(providers, seed, every_s)
             watch = Watch(gateway.pid, gateway.origin)
+            await watch.count_tasks(session)
             watching = asyncio.create_task(watch.run(session))
             started_fds = connections(gateway.pid)
             await asyncio.gather(load.run(seconds), trouble.run(session, seconds))
             await asyncio.sleep(SETTLE_S)
             watching.cancel()
+            await watch.count_tasks(session)
             upstream = await seen_upstream(session, providers)
             booked = await booked_by(session, gateway.origin, load.sent)
             active = [await state(session, provider) for provider in providers]

@@ -40,6 +40,7 @@ def judge(seen: Observed) -> list[tuple[str, bool]]:
     unbooked = unexplained(seen)
     early, late, flat = seen.watch.memory()
     few, many, steady = seen.watch.files()
+    before, after, gone = seen.watch.tasks_left()
     times = closing_times(seen.sent, seen.upstream)
     idle = share(seen.watch.idle_s, 0.99)
     half, closing = share(times, 0.5), share(times, 0.99)
@@ -53,6 +54,7 @@ def judge(seen: Observed) -> list[tuple[str, bool]]:
         (f"no upstream call left open ({sum(seen.active)})", not any(seen.active)),
         (f"memory flat ({early:.0f} to {late:.0f} MB)", flat),
         (f"open files flat ({few:.0f} to {many:.0f})", steady),
+        (f"no task left behind ({before} before, {after} after)", gone),
         (
             f"upstream closed after the client left, p50 {_ms(half)}, p99 {_ms(closing)} (idle call p99 {_ms(idle)})",
             closing is None or closing <= 0.1 + (idle or 0.0),
@@ -80,7 +82,7 @@ def report(seen: Observed) -> str:
         f"clients that left {count['left']}, bad {len(bad)}",
         f"peak memory {max(seen.watch.rss_mb):.0f} MB, connections over the start {seen.left_open}",
         "errors: " + ", ".join(f"{kind or '?'} {number}" for kind, number in errors),
-        f"errors although a provider was well all the while: {len(avoidable(seen))}",
+        f"errors although a provider was well all the while: {_kinds(avoidable(seen))}",
         "",
         *(f"{'holds ' if held else 'BROKEN'}  {name}" for name, held in judge(seen)),
     ]
@@ -88,6 +90,15 @@ def report(seen: Observed) -> str:
         how = f"stream={each.stream} recovery={each.recovery}"
         lines.append(f"  {each.verdict}: {each.prompt} {how} {each.detail[:160]} {each.decision}")
     return "\n".join(lines)
+
+
+def _kinds(sent: Sequence[Sent]) -> str:
+    """Return how many, and of which kinds; a stream that broke in the mode that only says so is told apart."""
+    told = Counter(
+        f"{each.kind} (mode error, in mid-stream)" if each.status == 200 and each.recovery == "error" else each.kind
+        for each in sent
+    )
+    return f"{len(sent)}" + "".join(f", {kind} {count}" for kind, count in told.most_common())
 
 
 def prompt_of(row: dict[str, Any]) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import time
 from dataclasses import dataclass, field
 from statistics import median
@@ -11,17 +12,22 @@ import aiohttp
 import psutil
 
 GROWTH_SHARE, GROWTH_MB, GROWTH_FILES = 0.10, 8.0, 15
+TASKS_SPARE = 5
 
 
 @dataclass(slots=True)
 class Watch:
-    """Samples of one process: resident memory in MB, open file descriptors, seconds of a call that does nothing."""
+    """Samples of one process: resident memory in MB, open file descriptors, seconds of a call that does nothing.
+
+    ``tasks`` are those of its event loop with nothing under way: before the run and after it.
+    """
 
     pid: int
     origin: str = ""
     rss_mb: list[float] = field(default_factory=list)
     fds: list[int] = field(default_factory=list)
     idle_s: list[float] = field(default_factory=list)
+    tasks: list[int] = field(default_factory=list)
 
     async def run(self, session: aiohttp.ClientSession, every_s: float = 1.0) -> None:
         """Sample until cancelled. The idle call tells how long this machine keeps the gateway from its work."""
@@ -35,6 +41,17 @@ class Watch:
                     await answer.read()
                 self.idle_s.append(time.monotonic() - started)
                 await asyncio.sleep(every_s / 5)
+
+    async def count_tasks(self, session: aiohttp.ClientSession) -> None:
+        """Ask how many tasks run."""
+        async with session.get(self.origin + "/metrics") as answer:
+            found = re.search(r"^moe_gateway_tasks (\d+)", await answer.text(), re.MULTILINE)
+        self.tasks.append(int(float(found[1])) if found else -1)
+
+    def tasks_left(self) -> tuple[int, int, bool]:
+        """Tasks before and after the run, and whether none was left behind; a kept connection or two is none."""
+        before, after = self.tasks[0], self.tasks[-1]
+        return before, after, before >= 0 and after - before <= TASKS_SPARE
 
     def memory(self) -> tuple[float, float, bool]:
         """Median of the second and of the last quarter of the run in MB, and whether it stayed flat between them."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any, Final, NamedTuple
@@ -32,13 +33,14 @@ class LiveDeployment(NamedTuple):
 
 
 class Live(NamedTuple):
-    """The moment's gauges. ``reload_failures`` counts configurations refused since the start."""
+    """The moment's gauges. ``reload_failures`` counts configurations refused since the start, ``tasks`` what runs."""
 
     deployments: tuple[LiveDeployment, ...] = ()
     in_flight: int = 0
     store_degraded: bool = False
     reload_failures: int = 0
     version: str = ""
+    tasks: int = 0
 
     def breakers(self) -> dict[str, dict[str, Any]]:
         """Return the circuit of each deployment as plain JSON."""
@@ -102,4 +104,13 @@ def live_of(services: Any) -> Live:
         store_degraded=bool(exchanger is not None and exchanger.degraded),
         reload_failures=services.config.failures,
         version=VERSION,
+        tasks=_tasks(),
     )
+
+
+def _tasks() -> int:
+    """Return how many tasks run in this loop; none outside of one."""
+    try:
+        return len(asyncio.all_tasks())
+    except RuntimeError:
+        return 0

@@ -129,6 +129,7 @@ class SumsCollector(Collector):
         info.add_metric([], {"version": live.version})
         yield info
         yield GaugeMetricFamily("moe_gateway_in_flight_requests", "Client requests being served.", value=live.in_flight)
+        yield GaugeMetricFamily("moe_gateway_tasks", "Tasks of the event loop.", value=live.tasks)
         yield GaugeMetricFamily(
             "moe_gateway_store_degraded", "1 while the state store cannot be reached.", value=float(live.store_degraded)
         )

@@ -11,6 +11,7 @@ import contextlib
 import hashlib
 import hmac
 import logging
+import secrets
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
@@ -96,6 +97,7 @@ class KeyRing:
                 self._static[digest] = _Entry(digest, principal, None)
         self._table: dict[bytes, _Entry] = dict(self._static)
         self._by_id: dict[str, Principal] = {entry.principal.key_id: entry.principal for entry in self._static.values()}
+        self._known: dict[str, bytes] = {}
         self._version: bytes | None = None
         self._loaded_at = float("-inf")
         self._wake = asyncio.Event()
@@ -158,25 +160,34 @@ class KeyRing:
     async def reload(self, store: DocumentStore) -> None:
         """Read all keys from the store; raises StoreError and leaves the ring as it was when it cannot."""
         version = await store.get(META_KIND, META_ID)
+        found = await _all(store)
+        if self._known and version is None and not found:
+            await self._give_back(store)
+            return
         records: list[KeyRecord] = []
-        broken, before = 0, ""
-        while True:
-            page = await store.list(KIND, limit=_PAGE, before=before)
-            for key_id, data in page:
-                record = KeyRecord.from_json(key_id, data)
-                if record is None:
-                    broken += 1
-                else:
-                    records.append(record)
-            if len(page) < _PAGE:
-                break
-            before = page[-1][0]
+        broken = 0
+        for key_id, data in found.items():
+            record = KeyRecord.from_json(key_id, data)
+            if record is None:
+                broken += 1
+            else:
+                records.append(record)
         if broken > self.broken_records:
             _log.warning("%d stored keys cannot be read and are ignored", broken)
         self.broken_records = broken
         self._any_record |= broken > 0
         self.install(records)
-        self._version, self._loaded_at = version, time.monotonic()
+        self._known, self._version, self._loaded_at = found, version, time.monotonic()
+
+    async def _give_back(self, store: DocumentStore) -> None:
+        """Write all keys, revoked ones too, into a store that forgot them: keys are revoked, never deleted.
+
+        What another worker wrote meanwhile stays.
+        """
+        for key_id, data in self._known.items():
+            await store.swap(KIND, key_id, data, None)
+        await store.swap(META_KIND, META_ID, secrets.token_hex(8).encode(), None)
+        _log.warning("the state store had lost %d virtual keys; this worker gave them back", len(self._known))
 
     def poke(self) -> None:
         """Look at the store now: somebody published that keys changed."""
@@ -195,6 +206,18 @@ class KeyRing:
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._wake.wait(), POLL_S)
             self._wake.clear()
+
+
+async def _all(store: DocumentStore) -> dict[str, bytes]:
+    """Return every stored key by its id."""
+    found: dict[str, bytes] = {}
+    before = ""
+    while True:
+        page = await store.list(KIND, limit=_PAGE, before=before)
+        found.update(page)
+        if len(page) < _PAGE:
+            return found
+        before = page[-1][0]
 
 
 def principal_of(record: KeyRecord) -> Principal:

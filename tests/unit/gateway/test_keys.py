@@ -264,3 +264,34 @@ async def test_a_key_whose_answer_got_lost_is_changed_once(store):
     ring = KeyRing()
     await ring.reload(store)
     assert ring.authenticate(token) is not None
+
+
+async def test_keys_that_a_store_forgot_are_given_back_revoked_ones_too(store):
+    admin = KeyAdmin(store)
+    kept, token = await admin.create({"name": "kept"})
+    gone, gone_token = await admin.create({"name": "gone"})
+    await admin.revoke(gone.key_id)
+    rings = [KeyRing(), KeyRing()]
+    for ring in rings:
+        await ring.reload(store)
+    emptied = MemoryStore()
+    await asyncio.gather(*(ring.reload(emptied) for ring in rings))
+    fresh = KeyRing()
+    await fresh.reload(emptied)
+    for ring in (*rings, fresh):
+        await ring.reload(emptied)
+        assert ring.authenticate(token) is not None
+        assert ring.authenticate(gone_token) is None
+        assert not ring.empty
+    assert {record.key_id for record in await KeyAdmin(emptied).list()} == {kept.key_id, gone.key_id}
+
+
+async def test_what_another_worker_wrote_into_an_emptied_store_stays(store):
+    record, token = await KeyAdmin(store).create({"name": "old"})
+    ring = KeyRing()
+    await ring.reload(store)
+    emptied = MemoryStore()
+    await emptied.put(KIND, record.key_id, (await store.get(KIND, record.key_id)) or b"")
+    await KeyAdmin(emptied).revoke(record.key_id)
+    await ring.reload(emptied)
+    assert ring.authenticate(token) is None

@@ -47,7 +47,8 @@ def choose_scored(
     """Choose from a ranking. The best one, unless it is coming back (ramp) or exploration draws another.
 
     ``policy.share`` of the choices goes evenly to plausible rivals, ``policy.probe_share`` to the others: deployments
-    that evidence has demoted must be seen now and then, or they could never come back.
+    that evidence has demoted must be seen now and then, or they could never come back. One that costs more than
+    ``policy.max_cost_ratio`` times the best is probed as much more seldom, so that it never adds more to the bill.
     """
     top = ranking[0]
     if top.facts.ramp < 1.0 and len(ranking) > 1:
@@ -56,7 +57,8 @@ def choose_scored(
         return Choice(ranking[1], 1.0 - top.facts.ramp)
     if not explore or len(ranking) < 2:
         return Choice(top, 1.0)
-    plausible, others = _rivals(ranking, policy)
+    dearest = policy.max_cost_ratio * max(top.facts.expected_cost_usd, 1e-6)
+    plausible, others = _rivals(ranking, policy.max_score_gap, dearest)
     share = policy.share if plausible else 0.0
     probe = policy.probe_share if others else 0.0
     if share + probe <= 0.0:
@@ -64,18 +66,32 @@ def choose_scored(
     if draws[0] < share:
         return Choice(plausible[int(draws[1] * len(plausible))], share / len(plausible), explored=True)
     if draws[0] < share + probe:
-        return Choice(others[int(draws[1] * len(others))], probe / len(others), explored=True)
+        place = draws[1] * len(others)
+        probed = others[int(place)]
+        kept = _kept(probed, dearest)
+        if place % 1.0 < kept:
+            return Choice(probed, probe / len(others) * kept, explored=True)
+    if probe > 0.0:
+        probe *= sum(_kept(rival, dearest) for rival in others) / len(others)
     return Choice(top, 1.0 - share - probe)
 
 
+def _kept(rival: ScoredCandidate, dearest: float) -> float:
+    """Return the share of its probes that a rival gets: all up to ``dearest`` USD, beyond that what keeps its cost."""
+    cost = rival.facts.expected_cost_usd
+    return 1.0 if cost <= dearest else dearest / cost
+
+
 def _rivals(
-    ranking: Sequence[ScoredCandidate], policy: ExplorationPolicy
+    ranking: Sequence[ScoredCandidate], gap: float, dearest: float
 ) -> tuple[list[ScoredCandidate], list[ScoredCandidate]]:
+    """Part the rivals: those within ``gap`` points and ``dearest`` USD, and all others."""
     top = ranking[0]
-    dearest = policy.max_cost_ratio * max(top.facts.expected_cost_usd, 1e-6)
-    affordable = [rival for rival in ranking[1:] if rival.facts.expected_cost_usd <= dearest]
-    near = [rival for rival in affordable if top.score - rival.score <= policy.max_score_gap]
-    far = [rival for rival in affordable if top.score - rival.score > policy.max_score_gap]
+    near: list[ScoredCandidate] = []
+    far: list[ScoredCandidate] = []
+    for rival in ranking[1:]:
+        fits = rival.facts.expected_cost_usd <= dearest and top.score - rival.score <= gap
+        (near if fits else far).append(rival)
     return near, far
 
 

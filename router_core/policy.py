@@ -141,8 +141,10 @@ class LearningPolicy:
 class ExplorationPolicy:
     """Share of scored traffic that tries another plausible deployment; 0 turns it off.
 
-    ``probe_share`` goes to demoted or new deployments. An explored candidate may cost at most ``max_cost_ratio`` times
-    the best one and trail it by at most ``max_score_gap`` points.
+    ``probe_share`` goes to demoted or new deployments; one dearer than ``max_cost_ratio`` times the best is probed as
+    much more seldom, so that all probes together add at most ``probe_share x max_cost_ratio`` of the best one's cost.
+    A plausible rival costs at most ``max_cost_ratio`` times the best one and trails it by at most ``max_score_gap``
+    points.
     """
 
     share: float = 0.01

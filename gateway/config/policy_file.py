@@ -66,7 +66,9 @@ class ExplorationSection(Strict):
 
     share: Share = opt(0.01, "", "share of scored traffic that explores; 0 turns it off")
     probe_share: Share = opt(0.005, "", "share that goes to demoted or new deployments")
-    max_cost_ratio: Positive = opt(3.0, "", "dearest an explored one may be, as a multiple of the best one's cost")
+    max_cost_ratio: Positive = opt(
+        3.0, "", "dearest an explored one may be, as a multiple of the best one's cost; dearer: probed more seldom"
+    )
     max_score_gap: Positive = opt(15.0, "points", "furthest an explored one may trail the best one")
 
 

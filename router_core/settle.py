@@ -91,9 +91,12 @@ def weights_of(question: Question) -> Weights:
 
 
 def least_bad(known: Sequence[Facts], rejections: Sequence[Rejection]) -> list[Facts]:
-    """Return the open deployment that would be admitted soonest, when an open breaker is all that speaks against it."""
+    """Return the open deployment that would be admitted soonest, when an open breaker is all that speaks against it.
+
+    Who asked to be left alone (a 429) is not resorted to.
+    """
     waiting = {item.deployment: item.retry_after_s or 0.0 for item in rejections if item.rule is Rule.BREAKER}
-    if len(waiting) != sum(1 for item in rejections if item.retry_after_s is not None) or not waiting:
+    if not waiting:
         return []
     soonest = min(waiting, key=lambda name: (waiting[name], name))
     return [facts for facts in known if facts.deployment == soonest]

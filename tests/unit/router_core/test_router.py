@@ -256,6 +256,9 @@ def test_without_the_operator_s_leave_there_is_no_last_resort():
 def test_who_is_rate_limited_is_waited_for_not_resorted_to():
     limited = opened(acme_m1=60.0).with_circuit("beta/m1", breaker.eject(breaker.CLOSED, NOW, 5.0))
     decision = ask(request(), limited, TWO, LAST)
+    assert (decision.chosen, decision.last_resort) == ("acme/m1", True)
+    everybody = limited.with_circuit("acme/m1", breaker.eject(breaker.CLOSED, NOW, 5.0))
+    decision = ask(request(), everybody, TWO, LAST)
     assert (decision.chosen, decision.last_resort) == (None, False)
 
 

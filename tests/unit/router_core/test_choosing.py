@@ -148,12 +148,12 @@ def test_probes_add_no_more_to_the_bill_than_their_share_times_the_cost_ratio(
     policy = ExplorationPolicy(share=0.0, probe_share=probe * 0.5, max_cost_ratio=ratio, max_score_gap=1e-9)
     ranking = rank(items)
     top = ranking[0]
-    spent = 0.0
-    for index in range(len(ranking) - 1):
-        choice = choose_scored(ranking, policy, (0.0, (index + 1e-9) / (len(ranking) - 1)), explore=True)
+    spent: dict[str, float] = {}
+    for index in range(12):  # every rival's place begins with one of these, whether one to four are probed
+        choice = choose_scored(ranking, policy, (0.0, (index + 1e-9) / 12), explore=True)
         if choice.explored:
-            spent += choice.propensity * choice.chosen.facts.expected_cost_usd
-    assert spent <= policy.probe_share * ratio * top.facts.expected_cost_usd + 1e-12
+            spent[choice.chosen.deployment] = choice.propensity * choice.chosen.facts.expected_cost_usd
+    assert sum(spent.values()) <= policy.probe_share * ratio * top.facts.expected_cost_usd + 1e-12
 
 
 def test_exploration_is_marked_and_can_be_switched_off_for_a_request():

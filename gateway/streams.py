@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
+from typing import Final
 
 from gateway import chunks
 from gateway.attempts import AttemptLoop, Exhausted
@@ -24,6 +25,8 @@ from router_core.errors import AttemptFailed
 from router_core.outcome import AttemptRole, Failure, FailureKind, Usage
 from router_core.ports import Event
 from router_core.request import StreamRecovery
+
+_EVIDENT_PIECES: Final = 8
 
 
 class StreamFailed(Exception):
@@ -115,12 +118,15 @@ class ClientStream:
     def _require_whole(self, *, skip: bool) -> None:
         """Refuse a stream with a malformed event unless as many pieces came as the provider says it wrote tokens.
 
-        Where skipping is allowed it is refused only when the pieces missing are as few as the events skipped: this
-        provider sends one token a piece, so a piece of the answer was in them.
+        Where skipping is allowed it is refused only when as many pieces are missing as events were skipped: this
+        provider sends one token a piece, so a piece of the answer was in each. A few pieces are no such evidence.
         """
         relay, usage = self.relay, usage_of(self.relay.usage)
         missing = None if usage is None else usage.output - relay.content_events
-        lost = missing is not None and 0 < missing <= relay.skipped if skip else missing is None or missing > 0
+        if skip:
+            lost = missing == relay.skipped and relay.content_events >= _EVIDENT_PIECES
+        else:
+            lost = missing is None or missing > 0
         if lost:
             failure = Failure(FailureKind.STREAM_BROKEN, "the provider sent an event that is no JSON")
             self._fail(self.live, self.relay, failure)

@@ -138,6 +138,9 @@ class AnthropicDecoder:
                 chunk = orjson.loads(data)
             except orjson.JSONDecodeError:
                 chunk = mended(data)
+            if name == b"error":
+                told = chunk if isinstance(chunk, dict) else {"error": data.decode("utf-8", "replace")}
+                raise AttemptFailed(from_error_event(told))
             if not isinstance(chunk, dict):
                 yield Event(malformed=True)
                 continue

@@ -75,6 +75,8 @@ class CohereTranslator:
     def answer(self, call: Call, prepared: Prepared, parsed: Any) -> dict[str, Any]:
         """Put a response into OpenAI's shape."""
         del prepared
+        if parsed.get("finish_reason") == "ERROR":
+            raise AttemptFailed(from_error_event({"error": {"message": "the provider gave up"}}))
         said = parsed["message"]
         text, thoughts = _text(said.get("content"))
         message: dict[str, Any] = {"role": "assistant", "content": text or None}

@@ -13,7 +13,7 @@ import orjson
 from yarl import URL
 
 from gateway.forward.chunks import Frame, completion, extras, message_dict, usage_dict, whole_number
-from gateway.forward.failures import from_error_event
+from gateway.forward.failures import failed, from_error_event
 from gateway.forward.litellm_door import Door, Quiet
 from gateway.forward.media import images_by, refuse_remote_media
 from gateway.forward.mended import mended
@@ -41,7 +41,10 @@ FINISH: Final[Mapping[str, str]] = {
     "IMAGE_PROHIBITED_CONTENT": "content_filter",
     "LANGUAGE": "content_filter",
 }
-"""Other reasons (OTHER, MALFORMED_FUNCTION_CALL, …) end an answer too; OpenAI has no word for them but ``stop``."""
+"""Other reasons (OTHER, …) end an answer too; OpenAI has no word for them but ``stop``."""
+
+BROKEN: Final = frozenset({"MALFORMED_FUNCTION_CALL", "UNEXPECTED_TOOL_CALL", "MALFORMED_RESPONSE"})
+"""Reasons that say of an answer that it is none: passed off as ``stop``, a client would take it for the whole."""
 
 
 class GeminiTranslator:
@@ -237,8 +240,11 @@ def _refuse_blocked(parsed: Mapping[str, Any]) -> None:
 
 
 def _finish(reason: Any, *, tools: bool) -> str:
+    """Return OpenAI's word for how an answer ended. Raises ``AttemptFailed`` when it is none."""
     if not reason:
         return "stop"
+    if reason in BROKEN:
+        raise failed(FailureKind.PROTOCOL, f"the model's answer cannot be read: {reason}", status=200)
     finish = FINISH.get(str(reason), "stop")
     return "tool_calls" if tools and finish == "stop" else finish
 

@@ -38,6 +38,7 @@ def completion(content: Any = SAID, finish: str | None = "stop", **choice: Any) 
 
 USAGE = {"prompt_tokens": 5, "completion_tokens": 3, "total_tokens": 8}
 LAST = {"id": "c1", "object": "chat.completion.chunk", "created": 1, "model": "m", "choices": [], "usage": USAGE}
+TEN = {**LAST, "usage": {**USAGE, "completion_tokens": 10}}
 ROLE = event(chunk("", role="assistant"))
 PIECES = [event(chunk("one ")), event(chunk("two ")), event(chunk("three"))]
 STOP = event(chunk(finish="stop"))
@@ -131,9 +132,10 @@ CASES: dict[str, Odd] = {
     "page in the middle": error_after_one(b"<html>bad gateway</html>\n"),
     "one of two choices cut": error_after_one(event(chunk("uno", index=1)), STOP, DONE, n=2),
     "piece lost": Odd(
-        (sse(), *PIECES[:1], event(b'{"choices":[{"delta":{"content":"tw'), PIECES[2], STOP, event(LAST), DONE),
-        "one three",
-        error=True,
+        (sse(), *PIECES * 3, event(b'{"choices":[{"delta":{"content":"tw'), STOP, event(TEN), DONE), SAID, error=True
+    ),
+    "few pieces": Odd(
+        (sse(), event(chunk("one two")), event(b"{bad"), event(chunk(" three")), STOP, event(LAST)), SAID
     ),
     # whole answers
     "choice without a message": answered(whole({**completion(), "choices": [{}]})),

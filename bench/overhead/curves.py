@@ -82,13 +82,13 @@ def median(values: list[tuple[float, float]], place: int) -> float:
     return statistics.median(value[place] for value in values)
 
 
-def started(stack: ExitStack, folder: Path, base: str, workers: int) -> GatewayProcess:
-    """Start a gateway with so many workers, warmed."""
+def started(stack: ExitStack, folder: Path, base: str, workers: int, *, store: str | None = None) -> GatewayProcess:
+    """Start a gateway with so many workers, warmed; without ``store`` on a SQLite file of its own."""
     own = folder / f"workers-{workers}"
     own.mkdir()
     environment = {"MOE_API_KEYS": KEY, "MOE_WORKERS": str(workers), "MOE_LOG_LEVEL": "warning"}
     process = GatewayProcess(
-        own, models({"openai": base}), POLICY, store=f"sqlite:///{own}/state.db", environment=environment
+        own, models({"openai": base}), POLICY, store=store or f"sqlite:///{own}/state.db", environment=environment
     )
     gateway = stack.enter_context(process)
     time.sleep(3.0 * (workers - 1))  # the second worker listens a moment after the first

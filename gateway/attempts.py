@@ -7,6 +7,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
+from gateway import chunks
 from gateway.calls import OWN_DEADLINE, LiveCall
 from gateway.context import RequestContext
 from gateway.rate_limits import Pass
@@ -69,11 +70,17 @@ class AttemptLoop:
         """Put a deployment back at the end of the plan."""
         self._queue.append(attempt)
 
-    async def replace(self, attempt: Attempt, failure: Failure) -> LiveCall:
-        """Return a call in the place of one that broke after it had opened; raises Exhausted."""
+    async def replace(self, attempt: Attempt, failure: Failure, *, again: bool) -> LiveCall:
+        """Return a call in the place of one that broke after it had opened; raises Exhausted.
+
+        The next deployment goes on at once. Where none is left, and with ``again``, the same one may begin once more.
+        """
         self._note(failure)
         tries = sum(1 for made in self._ctx.attempts if made.deployment == attempt.deployment)
         step = next_step(failure, self._situation(attempt, tries, 0.0), self._ctx.policy, self._jitter())
+        if again and isinstance(step, Stop):
+            failure = chunks.before_content(failure)
+            step = next_step(failure, self._situation(attempt, tries, 0.0), self._ctx.policy, self._jitter())
         if isinstance(step, Stop):
             raise Exhausted(failure, step.reason)
         self._ctx.fallback_reason = str(failure.kind)

@@ -78,9 +78,8 @@ class ClientStream:
                 async for payloads in self._first():
                     held += payloads
             except AttemptFailed as exc:
-                # Nothing was sent yet, so it counts as it would without a stream; a silent one is not asked again.
-                failure = exc.failure if self._silent else chunks.before_content(exc.failure)
-                self.live = await self._loop.replace(self.live.attempt, failure)
+                # Nothing was sent yet, so it may be written again; but a silent deployment is not asked twice.
+                self.live = await self._loop.replace(self.live.attempt, exc.failure, again=not self._silent)
                 self.relay = self._new_relay(self.live)
             else:
                 return held

@@ -161,7 +161,7 @@ CASES: dict[str, Odd] = {
         whole(completion(None, message={"content": SAID, "tool_calls": [None]})), sees=SAID
     ),
 }
-ALONE = ("cut, then well", "cut twice")
+ALONE = ("cut, then well", "cut twice", "cut, with another")
 CUT = (sse(), ROLE, *PIECES[:2], 0.02, Then.RESET)
 
 
@@ -252,6 +252,15 @@ async def test_a_held_answer_that_broke_is_asked_for_once_more_where_nobody_else
     reply = await stage.ask(f"{name}-alone", stream=True, mode="buffer")
     assert (reply.status, reply.text, reply.done) == (200, SAID, True)
     assert len(stage.raw.calls(name)) == 2
+
+
+async def test_a_held_answer_that_broke_is_somebody_else_s_at_once(stage: Stage):
+    name = f"case-{len(CASES) + 2}"
+    stage.raw.play(name, *CUT)
+    reply = await stage.ask(name, stream=True, mode="buffer")
+    assert (reply.status, reply.text) == (200, TEXT)
+    assert reply.headers["x-router-fallback-reason"] in {"stream_broken", "stream_truncated"}
+    assert len(stage.raw.calls(name)) == 1
 
 
 async def test_a_held_answer_that_breaks_every_time_is_an_error_that_says_so(stage: Stage):

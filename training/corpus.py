@@ -19,6 +19,8 @@ from pathlib import Path
 from typing import Final
 
 ROOT: Final = Path(__file__).resolve().parent / "corpus"
+HELD_OUT: Final = ("materials", "parallel", "parallel_blind", "fresh")
+"""Folders that are no training rows."""
 EXPANSIONS: Final = 5
 LABELS: Final = (
     "reasoning",
@@ -55,7 +57,7 @@ class Row:
         return {"messages": [{"role": role, "content": text} for role, text in self.messages]}
 
 
-def load(root: Path = ROOT, *, skip: tuple[str, ...] = ("materials", "parallel", "parallel_blind")) -> list[Row]:
+def load(root: Path = ROOT, *, skip: tuple[str, ...] = HELD_OUT) -> list[Row]:
     """Read every training file under ``root``; raises ``ValueError`` naming file and line for what cannot be read."""
     shared = materials(root / "materials")
     rows: list[Row] = []

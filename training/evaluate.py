@@ -15,7 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gateway.embedding import load_embedder
-from router_core.classifier import FOLLOW_UP, ClassifierModel, class_probabilities
+from gateway.weights import load_classifier
+from router_core.classifier import FOLLOW_UP, ClassifierModel, class_probabilities, classify
 from router_core.features import Embedder, extract, read_prompt
 from router_core.task import TaskType
 from training import corpus
@@ -29,6 +30,7 @@ CLASSES = tuple(label for label in corpus.LABELS if label != FOLLOW_UP)
 def main() -> int:
     """Run the evaluation and print it; returns the exit code."""
     rows, embedder, lexicon = corpus.load(), load_embedder(), load_lexicon()
+    fresh(embedder)
     encoded = encode(rows, embedder, lexicon)
     styles = [r.source.partition("/")[2] for r in rows]
     truth: list[int] = []
@@ -47,6 +49,19 @@ def main() -> int:
         weights += [rows[i].weight for i in outside]
     report(np.array(truth), np.array(logits), np.array(weights))
     return 0
+
+
+def fresh(embedder: Embedder | None) -> None:
+    """Print the accuracy of the shipped weights on prompts nobody trained on."""
+    model = load_classifier()
+    rows = corpus.read_file(corpus.ROOT / "fresh" / "mixed.txt", corpus.materials(corpus.ROOT / "materials"))
+    right = total = 0.0
+    for row in rows:
+        prompt = read_prompt(row.body)
+        profile = classify(prompt, extract(prompt, embedder), model)
+        right += row.weight * (str(profile.secondary or profile.task) == row.label)
+        total += row.weight
+    print(f"shipped weights on fresh prompts n={len(rows):<6} accuracy {right / total:.3f}", flush=True)
 
 
 def _part(encoded: Encoded, picked: Sequence[int]) -> Encoded:

@@ -194,20 +194,21 @@ def concepts(found: list[str], lexicon: Lexicon) -> set[str]:
 
 def _spoken(found: list[str], lexicon: Lexicon) -> list[tuple[int, tuple[str, ...]]]:
     """Return the concepts of each word and of the phrase it opens, with the word's place."""
-    known, sizes = lexicon.said, lexicon.stem_sizes
+    known, starts, sizes, stems = lexicon.said, lexicon.phrase_starts, lexicon.stem_sizes, lexicon.said_stems
     spoken: list[tuple[int, tuple[str, ...]]] = []
     for i, word in enumerate(found):
         if word in known:
             said = known[word]
-            if word in lexicon.phrase_starts:
+            if word in starts:
                 said += known.get(" ".join(found[i : i + 2]), ()) + known.get(" ".join(found[i : i + 3]), ())
         elif (head := word[:HEAD]) in sizes:
-            said = _of_stem(word, lexicon.said_stems, sizes[head])
+            said = _of_stem(word, stems, sizes[head])
         elif word >= _UNSPACED and _is_unspaced(word[0]):
             said = _of_run(word, lexicon)
         else:
             continue
-        spoken.append((i, said))
+        if said:
+            spoken.append((i, said))
     return spoken
 
 

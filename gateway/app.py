@@ -16,6 +16,7 @@ from gateway import ledger
 from gateway.admission import Admission
 from gateway.budgets import Budgets
 from gateway.calibration import Calibration, CalibrationError, load_calibration, with_priors
+from gateway.capture import Capture
 from gateway.config.loader import LoadedConfig, load
 from gateway.config.problems import ConfigInvalid, Located
 from gateway.config.settings import Settings
@@ -145,7 +146,7 @@ def build(
     services.after.append(Signals(services).after)
     Renewals(services.learner, watching, lambda: config.current.policy)
     services.pacing = Pacing(lambda: config.current.policy, steady)
-    services.after.append(services.pacing.finished)
+    services.after.extend((services.pacing.finished, Capture(services).finished))
     services.experiments = Experiments(store, steady)
     services.shadow = Shadow(services)
     services.after.extend((services.experiments.finished, services.shadow.finished))

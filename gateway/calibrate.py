@@ -19,7 +19,7 @@ import httpx
 import orjson
 
 from gateway.calibration import Calibration, CalibrationError, load_calibration, with_priors
-from gateway.calibration_prompts import Task, expected_score, read_prompts
+from gateway.calibration_prompts import UNKEPT_TAG, Task, expected_score, read_prompts
 from router_core.verify import verify
 
 __all__ = [
@@ -40,6 +40,7 @@ TOO_DEAR: Final = "max_cost_too_low"
 """The gateway's code for a call whose worst case exceeds its limit."""
 JUDGE_CHARS: Final = 6000
 """Characters of each answer and of the question that a judge is shown."""
+OWN_CALL: Final = {"x-router-fallbacks": "none", "x-router-tags": UNKEPT_TAG}
 HELD_SCORE: Final = 0.8
 """An answer whose form holds and which nobody graded: as in ``reward.HELD_CHECK_VALUE``."""
 
@@ -155,7 +156,7 @@ async def _bounded(gate: asyncio.Semaphore, work: Awaitable[Answered]) -> Answer
 async def _ask(work: Run, task: Task, deployment: str, limit_usd: float) -> Answered:
     answered = Answered(task.id, deployment)
     body = {**task.body, "model": deployment, "stream": False}
-    headers = {**work.headers, "x-router-fallbacks": "none", "x-router-max-cost-usd": f"{max(limit_usd, 1e-6):.8f}"}
+    headers = {**work.headers, **OWN_CALL, "x-router-max-cost-usd": f"{max(limit_usd, 1e-6):.8f}"}
     began = time.perf_counter()
     try:
         response = await work.client.post("/v1/chat/completions", json=body, headers=headers)
@@ -222,9 +223,7 @@ async def _judge(work: Run, task: Task, order: Sequence[Answered]) -> tuple[list
     )
     body = {"model": work.judge, "messages": [{"role": "user", "content": prompt}], "temperature": 0, "stream": False}
     try:
-        response = await work.client.post(
-            "/v1/chat/completions", json=body, headers={**work.headers, "x-router-fallbacks": "none"}
-        )
+        response = await work.client.post("/v1/chat/completions", json=body, headers={**work.headers, **OWN_CALL})
         usage = response.json().get("usage") or {}
         usd = float(usage.get("cost") or response.headers.get("x-router-cost-usd") or 0.0)
         text = str(response.json()["choices"][0]["message"]["content"])

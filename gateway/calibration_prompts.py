@@ -12,6 +12,9 @@ import orjson
 
 from gateway.calibration import CalibrationError
 
+UNKEPT_TAG: Final = "calibration"
+"""Requests with this tag are not kept to calibrate with: they were."""
+
 
 @dataclass(frozen=True, slots=True)
 class Task:

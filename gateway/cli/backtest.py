@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import asyncio
 import gzip
 import sys
 from collections.abc import Sequence
@@ -13,6 +14,7 @@ import numpy as np
 import orjson
 
 from gateway.backtest.corpus import Corpus, CorpusError, build, read_rows
+from gateway.store_errors import StoreError
 
 
 def add_parser(commands: Any) -> None:
@@ -38,6 +40,7 @@ def add_parser(commands: Any) -> None:
     parser.add_argument("--warm", type=int, default=300, help="prompts scored on every model first (default 300)")
     parser.add_argument("--cost-weight", type=float, default=20.0, metavar="W", help="quality per USD of --online")
     parser.add_argument("--log", type=Path, metavar="FILE", help="decision records with rewards, JSON lines")
+    parser.add_argument("--store", metavar="URL", help="the same from a gateway's own store: its decisions and votes")
     parser.add_argument("--policy", type=Path, metavar="FILE", help="policy.yaml to compare with the logged one")
     parser.add_argument(
         "--config", dest="config_dir", type=Path, metavar="DIR", help="folder of models.yaml, for --log"
@@ -47,10 +50,10 @@ def add_parser(commands: Any) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Print the figures; exit code 2 for wrong usage, 1 for unusable recordings."""
-    if args.log is not None:
+    if args.log is not None or args.store is not None:
         return _run_log(args)
     if bool(args.corpus) == bool(args.train and args.test):
-        print("give --corpus FILE, or --train FILE with --test FILE, or --log FILE", file=sys.stderr)
+        print("give --corpus FILE, or --train FILE with --test FILE, or --log FILE, or --store URL", file=sys.stderr)
         return 2
     try:
         splits = _splits(args)
@@ -94,18 +97,32 @@ def _splits(args: argparse.Namespace) -> list[tuple[Corpus, Corpus]]:
 
 
 def _run_log(args: argparse.Namespace) -> int:
-    from gateway.backtest.log import LogError, compare
+    from gateway.backtest.log import LogError, compare_records, read_log, read_policy
 
     if args.policy is None:
-        print("--log needs --policy FILE", file=sys.stderr)
+        print("--log and --store need --policy FILE", file=sys.stderr)
         return 2
     try:
-        figures = compare(args.log, args.policy, args.config_dir, seed=args.seed)
-    except (LogError, OSError) as exc:
+        policy = read_policy(args.policy, args.config_dir)
+        records = read_log(args.log) if args.log is not None else iter(asyncio.run(_stored(args.store)))
+        figures = compare_records(records, policy, seed=args.seed)
+    except (LogError, StoreError, OSError) as exc:
         print(exc, file=sys.stderr)
         return 1
     _print(figures, args.json, _log_text)
     return 0
+
+
+async def _stored(url: str) -> list[dict[str, Any]]:
+    from gateway.state import open_store
+    from gateway.traffic import judged_decisions
+
+    store = open_store(url)
+    await store.open()
+    try:
+        return await judged_decisions(store)
+    finally:
+        await store.close()
 
 
 def _write_choices(report: Any, path: Path) -> None:

@@ -12,9 +12,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import httpx
+import orjson
 
 from gateway.calibrate import CalibrationError, Log, Run, Task, read_prompts
 from gateway.calibrate import run as run_calibration
+from gateway.config.problems import ConfigInvalid
+from gateway.config.settings import Settings
+from gateway.state import open_store
+from gateway.store_errors import StoreError
+from gateway.traffic import sampled_prompts
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -31,9 +37,15 @@ def add_parser(commands: Any) -> None:
         "form), fit the quality model and write a calibration file and a report. Nothing goes live by it: point the "
         "server at the file when the report convinces you.",
     )
-    parser.add_argument(
-        "--prompts", type=Path, required=True, metavar="FILE", help="JSON lines, or .txt with one a line"
+    prompts = parser.add_mutually_exclusive_group(required=True)
+    prompts.add_argument("--prompts", type=Path, metavar="FILE", help="JSON lines, or .txt with one a line")
+    prompts.add_argument(
+        "--sample",
+        type=int,
+        metavar="N",
+        help="N prompts of the gateway's own traffic (capture.enabled in policy.yaml)",
     )
+    parser.add_argument("--store", metavar="URL", help="the gateway's store, for --sample (default: MOE_STORE_URL)")
     parser.add_argument("--budget-usd", type=float, required=True, help="hard bound on calls and judges together")
     parser.add_argument("--config", dest="config_dir", type=Path, metavar="DIR", help="folder of the two files")
     parser.add_argument("--url", help="a running gateway (default: one is started in this process)")
@@ -45,15 +57,34 @@ def add_parser(commands: Any) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Run; exit code 0 when a calibration was written, 1 when there was too little to fit, 2 for wrong usage."""
+    if args.sample is not None and args.sample < 1:
+        print("--sample must be at least 1", file=sys.stderr)
+        return 2
     if not 0.0 < args.budget_usd < float("inf"):
         print("--budget-usd must be a positive number", file=sys.stderr)
         return 2
     try:
-        tasks = read_prompts(args.prompts)
+        tasks = read_prompts(args.prompts) if args.prompts is not None else asyncio.run(_sample(args))
         return asyncio.run(_run(args, tasks))
-    except (CalibrationError, OSError) as exc:
+    except (CalibrationError, ConfigInvalid, StoreError, OSError) as exc:
         print(exc, file=sys.stderr)
         return 1
+
+
+async def _sample(args: argparse.Namespace) -> list[Task]:
+    """Draw prompts from the store; the draw is kept beside the answers, so that ``--resume`` goes on with the same."""
+    kept = args.out.with_suffix(".prompts.jsonl")
+    if args.resume and kept.exists():
+        return read_prompts(kept)
+    store = open_store(args.store or Settings.from_env(os.environ, {}).store_url)
+    await store.open()
+    try:
+        tasks = await sampled_prompts(store, args.sample)
+    finally:
+        await store.close()
+    kept.write_bytes(b"".join(orjson.dumps({"id": task.id, "request": task.body}) + b"\n" for task in tasks))
+    kept.chmod(0o600)
+    return tasks
 
 
 async def _run(args: argparse.Namespace, tasks: Sequence[Task]) -> int:
@@ -92,7 +123,6 @@ async def _gateway(args: argparse.Namespace) -> AsyncIterator[tuple[httpx.AsyncC
             yield client, await _listed(client)
         return
     from gateway.app import build, load_with_demo, start, stop
-    from gateway.config.settings import Settings
     from gateway.http.asgi import GatewayApp
 
     given = {"config_dir": args.config_dir, "store_url": "memory://"}

@@ -90,6 +90,7 @@ class FeedbackDesk:
         )
         if reward is not None:
             services.learner.reward(reward, config.policy, served.expected)
+            services.learner.settle()
             services.observer.reward(reward, served.expected)
             if services.experiments is not None:
                 services.experiments.rewarded(served.arm, reward.value)

@@ -26,7 +26,7 @@ from router_core.registry import Registry
 from router_core.series import Increment
 from router_core.snapshot import EMPTY_STATE, Snapshot, fold_circuit, increments
 
-FOLD_EVERY_S: Final = 0.02
+FOLD_EVERY_S: Final = 0.005
 """Under load an outcome shares its fold, and all that is computed anew after one, with those of so many seconds."""
 
 
@@ -60,6 +60,10 @@ class Learner:
     @snapshot.setter
     def snapshot(self, moved: Snapshot) -> None:
         self._held = moved
+
+    def settle(self) -> None:
+        """Let the very next decision see what has just happened: for votes, and for who asks what would be decided."""
+        self._fold()
 
     @property
     def view(self) -> Snapshot:

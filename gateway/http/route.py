@@ -32,6 +32,7 @@ async def route(request: Request, caller: Client) -> Response:
     check_headers(headers, limits)
     chat = parse_chat(await read_body(request.receive, limits), limits)
     hints = read_hints(headers, chat.own, caller.default_hints, caller.default_policy)
+    services.learner.settle()
     ctx = prepare(services, chat, hints, caller, new_request_id(), started)
     record = {"object": "router.decision", "id": ctx.decision_id, **to_record(ctx.routing, ctx.decision)}
     if ctx.decision.chosen is None:

@@ -94,6 +94,7 @@ class World:
             learner=self.learner,
             observer=self.observer,
             keys=keys or KeyRing(),
+            pacing=None,
             admission=SimpleNamespace(in_flight=2, draining=False),
             exchanger=SimpleNamespace(degraded=False),
             steady=lambda: self.at if now is not None else time.time(),

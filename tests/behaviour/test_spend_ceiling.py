@@ -46,8 +46,14 @@ async def edge(anyio_backend: str, tmp_path: Path) -> AsyncIterator[Edge]:
         providers = {name: await stack.enter_async_context(FakeProvider()) for name in ("alpha", "beta")}
         setup = models({}, **providers)
         good, cheap = setup["deployments"]
-        good |= {"quality": {"default": {"mean": 0.80, "weight": 50}}, "price_usd_per_mtok": {"input": 1, "output": 100}}
-        cheap |= {"quality": {"default": {"mean": 0.695, "weight": 50}}, "price_usd_per_mtok": {"input": 1, "output": 2}}
+        good |= {
+            "quality": {"default": {"mean": 0.80, "weight": 50}},
+            "price_usd_per_mtok": {"input": 1, "output": 100},
+        }
+        cheap |= {
+            "quality": {"default": {"mean": 0.695, "weight": 50}},
+            "price_usd_per_mtok": {"input": 1, "output": 2},
+        }
         gateway = GatewayProcess(tmp_path / "config", setup, POLICY, store=f"sqlite:///{tmp_path}/state.db")
         stack.push_async_callback(asyncio.to_thread, gateway.stop)
         session = await stack.enter_async_context(aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=30)))

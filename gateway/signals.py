@@ -10,23 +10,31 @@ import asyncio
 import hashlib
 import logging
 import secrets
+import zlib
 from collections import OrderedDict
 from collections.abc import Mapping
-from typing import Any, Final, NamedTuple
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from gateway.context import RequestContext
 from gateway.services import Services
-from router_core.outcome import AttemptOutcome, RequestOutcome
+from router_core.outcome import AttemptOutcome, AttemptRole, RequestOutcome
 from router_core.reward import of_outcome
 from router_core.verify import verify
+
+if TYPE_CHECKING:
+    from gateway.streams import ClientStream
 
 _log = logging.getLogger("gateway.signals")
 _DELAY_S: Final = 0.05
 REASK_S: Final = 120.0
 """The same prompt of the same caller within so many seconds means that the first answer did not do."""
 _MOST_PROMPTS: Final = 10_000
-_FORM: Final = frozenset({"not_empty", "not_cut", "not_refused"})
-"""Checks that the attempt's own flags say better; the rest look at the form that was asked for."""
+_EVERY: Final = 4
+"""One in so many streams is looked at where no form was asked for."""
+_REFUSED: Final = "not_refused"
+_FORM: Final = frozenset({"not_empty", "not_cut", _REFUSED})
+"""Signs that there is no answer, which weigh less; the rest look at the form that was asked for."""
 
 
 class _Asked(NamedTuple):
@@ -45,10 +53,15 @@ class Signals:
         self._asked: OrderedDict[bytes, _Asked] = OrderedDict()
 
     def after(
-        self, ctx: RequestContext, outcome: RequestOutcome, answer: Mapping[str, Any] | None, stream: Any = None
+        self,
+        ctx: RequestContext,
+        outcome: RequestOutcome,
+        answer: Mapping[str, Any] | None,
+        stream: ClientStream | None = None,
     ) -> None:
         """Take a finished request; the work is done a moment later."""
-        del stream  # a relayed stream is not kept, so its form cannot be looked at
+        if answer is None and stream is not None:
+            answer = _streamed(stream, outcome)
         attempt = next((item for item in reversed(ctx.attempts) if item.deployment == outcome.served_by), None)
         if attempt is not None and ctx.policy.learning.enabled:
             asyncio.get_running_loop().call_later(_DELAY_S, self._guarded, ctx, attempt, answer)
@@ -60,8 +73,10 @@ class Signals:
             _log.exception("an answer could not be looked at")
 
     def _judge(self, ctx: RequestContext, attempt: AttemptOutcome, answer: Mapping[str, Any] | None) -> None:
-        checks = [check.held for check in _checks(ctx, answer) if check.name not in _FORM]
-        self._learn(ctx, attempt, checks, reasked=False)
+        found = _checks(ctx, answer)
+        if any(check.name == _REFUSED for check in found):
+            attempt = replace(attempt, refusal=True)  # declined in words, without the flag for it
+        self._learn(ctx, attempt, [check.held for check in found if check.name not in _FORM], reasked=False)
         name = self._name(ctx)
         before = self._asked.pop(name, None)
         if before is not None and attempt.at - before.at <= REASK_S:
@@ -89,6 +104,23 @@ class Signals:
         said = last if isinstance(last, str) else repr(last)
         scope = f"{ctx.principal.key_id}|{ctx.hints.session or ''}|{len(ctx.chat.body['messages'])}|{said}"
         return hashlib.blake2b(scope.encode("utf-8", "replace"), key=self._key, digest_size=16).digest()
+
+
+def keeps_text(ctx: RequestContext) -> bool:
+    """Whether a stream's text is kept to its end, to look at its form: always where a form was asked for, else some."""
+    if not ctx.policy.learning.enabled or ctx.chat.n > 1:
+        return False
+    return "response_format" in ctx.chat.body or zlib.crc32(ctx.decision_id.encode()) % _EVERY == 0
+
+
+def _streamed(stream: ClientStream, outcome: RequestOutcome) -> dict[str, Any] | None:
+    """Return what a stream said, as a whole answer; None when it was not kept, or several calls or tools wrote it."""
+    if not stream.relay.plain or any(each.role is AttemptRole.CONTINUATION for each in outcome.attempts):
+        return None
+    text = stream.relay.text
+    if not text:
+        return None
+    return {"choices": [{"message": {"content": text}, "finish_reason": stream.relay.finish_reason}]}
 
 
 def _checks(ctx: RequestContext, answer: Mapping[str, Any] | None) -> list[Any]:

@@ -7,19 +7,18 @@ cut. A check that does not apply is left out; ``held`` False is strong evidence,
 
 from __future__ import annotations
 
-import ast
-import json
 import re
-import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
+from router_core.code import loads, parses
 from router_core.schema import violations
 
 MAX_CHARS: Final = 200_000
 """Longer texts are not checked: a check must not cost more than the answer."""
-MAX_CODE: Final = 50_000
+MAX_CODE: Final = 20_000
+"""Characters of all code blocks together that are parsed: some ten milliseconds at most."""
 MAX_BLOCKS: Final = 20
 MAX_CALLS: Final = 64
 
@@ -53,24 +52,33 @@ def verify(
             checks.extend(_format(request.get("response_format"), text))
         checks.extend(_blocks(text, cut=finish_reason == "length"))
     checks.extend(_calls(request.get("tools"), calls))
+    if not calls and _must_call(request.get("tool_choice")):
+        checks.append(Check("tool_called", held=False, detail="answers in words where a tool had to be called"))
     return tuple(checks)
 
 
-_CANNOT: Final = r"(?:can['\u2019]?t|cannot|won['\u2019]?t)"
+_CANNOT: Final = (
+    r"(?:can['\u2019]?t|cannot|can not|won['\u2019]?t|(?:am|['\u2019]m) (?:not able to|unable to|not going to))"
+)
 _REFUSAL: Final = re.compile(
-    r"\s*(?:i['\u2019]?m (?:really |very |so )?sorry,? but (?:i )?(?:can|am|['\u2019]m)"
-    rf"|sorry,? (?:but )?i {_CANNOT}"
-    rf"|i (?:{_CANNOT}|am unable to|['\u2019]m unable to|must decline to) "
-    r"(?:help|assist|comply|provide|do that|answer|fulfil)"
-    rf"|as an ai(?: language model)?,? i (?:{_CANNOT}|am not able)"
-    r"|es tut mir leid,? aber ich kann|lo siento,? (?:pero )?no puedo|je suis désolée?,? (?:mais )?je ne peux pas"
-    r"|извините,? (?:но )?я не могу|对不起，我(?:不能|无法)|申し訳(?:ありません|ございません)が)",
+    rf"\s*(?:(?:i['\u2019]?m |i am )?(?:really |very |so )?(?:sorry|afraid),? (?:but )?i ?{_CANNOT}"
+    rf"|i(?: {_CANNOT}|['\u2019]m (?:unable|not able) to| must decline to| have to decline) ?"
+    r"(?:help|assist|comply|provide|do that|answer|fulfil|create|generate|write|support|engage|to)"
+    rf"|(?:as|i['\u2019]m|i am) an ai(?: language model| assistant)?,? (?:so |and )?i ?{_CANNOT}"
+    r"|es tut mir leid,? (?:aber )?(?:dabei |das |ich )*(?:kann|darf)|lo siento,? (?:pero )?no puedo"
+    r"|(?:je suis )?désolée?,? (?:mais )?je ne peux pas|(?:mi dispiace|spiacente),? (?:ma )?non posso"
+    r"|(?:desculpe|sinto muito),? (?:mas )?(?:eu )?não posso|het spijt me,? (?:maar )?(?:ik kan|dat kan ik)"
+    r"|przykro mi,? (?:ale )?nie mogę|üzgünüm,? (?:ama |ancak )?(?:bu|size|yardımcı)"
+    r"|(?:извините|к сожалению|простите),? (?:но )?я не могу|вибачте,? (?:але )?я не можу"
+    r"|(?:对不起|很?抱歉)[,，]?\s*(?:但)?我?(?:不能|无法)|申し訳(?:ありません|ございません)が"
+    r"|죄송(?:합니다만|하지만|합니다[,.] )|(?:عذر[اًا]+|آسف)،? (?:لكن|ولكن)?\s*لا (?:يمكنني|أستطيع)"
+    r"|(?:माफ़|क्षमा) (?:कीजिए|करें),? )",
     re.IGNORECASE,
 )
 
 
 def refuses(text: str) -> bool:
-    """Whether an answer opens by declining (seven languages) and says little else (at most 600 characters)."""
+    """Whether an answer opens by declining (16 languages) and says little else (at most 600 characters)."""
     return len(text) <= 600 and _REFUSAL.match(text) is not None
 
 
@@ -78,7 +86,7 @@ def _format(wanted: Any, text: str) -> Iterator[Check]:
     if not isinstance(wanted, Mapping) or wanted.get("type") not in {"json_object", "json_schema"}:
         return
     try:
-        value = json.loads(text)
+        value = loads(text)
     except (ValueError, RecursionError):
         yield Check("json", held=False, detail="not JSON")
         return
@@ -88,6 +96,10 @@ def _format(wanted: Any, text: str) -> Iterator[Check]:
     if wanted["type"] == "json_schema" and isinstance(schema, Mapping):
         found = violations(value, schema)
         yield Check("json_schema", not found, "; ".join(found[:3]))
+
+
+def _must_call(choice: Any) -> bool:
+    return choice == "required" or (isinstance(choice, Mapping) and choice.get("type") == "function")
 
 
 def _calls(tools: Any, calls: Sequence[Any]) -> Iterator[Check]:
@@ -111,7 +123,7 @@ def _call(function: Mapping[str, Any], known: Mapping[str, Any]) -> Check:
     if not isinstance(arguments, str) or len(arguments) > MAX_CHARS:
         return Check("tool_arguments", held=False, detail="arguments are no text of bounded size")
     try:
-        value = json.loads(arguments or "{}")
+        value = loads(arguments or "{}")
     except (ValueError, RecursionError):
         return Check("tool_arguments", held=False, detail="arguments are not JSON")
     if not isinstance(value, dict):
@@ -121,75 +133,39 @@ def _call(function: Mapping[str, Any], known: Mapping[str, Any]) -> Check:
     return Check("tool_arguments", not found, "; ".join(found[:3]))
 
 
-_FENCE: Final = re.compile(r"^[ ]{0,3}```[ \t]*([\w+#.-]*)[^\n]*\n(.*?)^[ ]{0,3}```", re.MULTILINE | re.DOTALL)
+class _Fence(NamedTuple):
+    """An open code block: its marks, how far they are indented, its language."""
+
+    marks: str
+    indent: int
+    language: str
+
+
+_MARKS: Final = re.compile(r"^([ \t]*)(`{3,}|~{3,})[ \t]*([\w+#.-]*)([^`\n]*)$")
 
 
 def _blocks(text: str, *, cut: bool) -> Iterator[Check]:
     """Check complete fenced blocks; an unfinished one is a fault unless the whole answer was cut."""
-    if "```" not in text:
+    if "```" not in text and "~~~" not in text:
         return
-    for number, match in enumerate(_FENCE.finditer(text)):
-        if number >= MAX_BLOCKS:
-            return
-        language, code = match.group(1).lower(), match.group(2)
-        problem = parses(language, code)
-        if problem is not None:
-            yield Check(f"code_{language}", not problem, problem)
-    if text.count("```") % 2 and not cut:
+    fence: _Fence | None = None
+    held: list[str] = []
+    number = size = 0
+    for line in text.splitlines():
+        found = _MARKS.match(line)
+        if fence is None:
+            if found is not None:
+                fence, held = _Fence(found[2], len(found[1]), found[3].lower()), []
+        elif found is not None and found[2].startswith(fence.marks) and not found[3] and not found[4].strip():
+            size += sum(map(len, held))
+            if number >= MAX_BLOCKS or size > MAX_CODE:
+                return
+            number += 1
+            problem = parses(fence.language, "\n".join(held) + "\n")
+            if problem is not None:
+                yield Check(f"code_{fence.language}", not problem, problem)
+            fence = None
+        else:
+            held.append(line[fence.indent :] if line[: fence.indent].isspace() else line)
+    if fence is not None and not cut:
         yield Check("code_closed", held=False, detail="a code block is not closed")
-
-
-def parses(language: str, code: str) -> str | None:
-    """Return "" when ``code`` parses, what is wrong when it does not, None when its language is not checked.
-
-    Python is checked by its own parser, JSON likewise; bracket languages by balanced brackets outside strings.
-    """
-    if len(code) > MAX_CODE:
-        return None
-    if language in {"python", "py", "python3"}:
-        return _python(code)
-    if language == "json":
-        try:
-            json.loads(code)
-        except (ValueError, RecursionError):
-            return "not JSON"
-        return ""
-    if language in _BRACKET_LANGUAGES:
-        return _balanced(code)
-    return None
-
-
-def _python(code: str) -> str | None:
-    if ">>> " in code:  # a session, not a program
-        return None
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # an answer's odd escapes are not ours to report
-            ast.parse(code)
-    except (SyntaxError, ValueError):
-        return "not Python"
-    except (MemoryError, RecursionError):
-        return None
-    return ""
-
-
-_BRACKET_LANGUAGES: Final = frozenset(
-    "javascript js typescript ts java c cpp c++ csharp c# go rust kotlin swift scala dart".split()  # noqa: SIM905
-)
-_TEXT: Final = re.compile(
-    r"//[^\n]*|/\*.*?(?:\*/|\Z)|\"(?:\\.|[^\"\\\n])*\""
-    r"|'(?:\\.|[^'\\\n])*'|`(?:\\.|[^`\\])*(?:`|\Z)",
-    re.DOTALL,
-)
-_PAIRS: Final = {")": "(", "]": "[", "}": "{"}
-
-
-def _balanced(code: str) -> str:
-    bare = _TEXT.sub("", code)
-    open_now: list[str] = []
-    for sign in bare:
-        if sign in "([{":
-            open_now.append(sign)
-        elif sign in _PAIRS and (not open_now or open_now.pop() != _PAIRS[sign]):
-            return "brackets do not match"
-    return "brackets are left open" if open_now else ""

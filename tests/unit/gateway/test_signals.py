@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from gateway.signals import Signals
-from router_core.outcome import AttemptOutcome, RequestOutcome, Reward, Usage
+from gateway.signals import Signals, keeps_text
+from router_core.outcome import AttemptOutcome, AttemptRole, RequestOutcome, Reward, Usage
 from router_core.policy import LearningPolicy, Policy
 from router_core.task import TaskProfile, TaskType
 
@@ -92,3 +92,56 @@ async def test_learning_that_is_switched_off_hears_nothing(signals: Signals, hea
     off = Policy(learning=LearningPolicy(enabled=False))
     await take(signals, context("a", 1.0, off), answer("no JSON at all"))
     assert heard.rewards == []
+
+
+def stream(text: str, *, plain: bool = True) -> Any:
+    return SimpleNamespace(relay=SimpleNamespace(text=text, plain=plain, finish_reason="stop"))
+
+
+async def take_stream(signals: Signals, ctx: Any, told: Any) -> None:
+    signals.after(ctx, outcome(ctx), None, told)
+    await asyncio.sleep(0.12)
+
+
+async def test_declining_in_words_is_a_refusal_too(signals: Signals, heard: Heard):
+    ctx = context("a", 1.0)
+    del ctx.chat.body["response_format"]
+    await take(signals, ctx, answer("I'm sorry, but I can't help with that."))
+    (reward,) = heard.rewards
+    assert (reward.source, reward.value < 0.5) == ("implicit", True)
+    assert not ctx.attempts[0].refusal  # what was counted of the call stays as it was
+
+
+async def test_a_stream_whose_text_was_kept_is_looked_at_like_an_answer(signals: Signals, heard: Heard):
+    await take_stream(signals, context("a", 1.0), stream('{"a": 1}'))
+    await take_stream(signals, context("b", 2.0), stream("{"))
+    assert [(reward.source, reward.value > 0.5) for reward in heard.rewards] == [
+        ("verifier", True),
+        ("verifier", False),
+    ]
+
+
+async def test_a_stream_that_was_not_kept_or_that_others_continued_says_nothing_of_form(signals: Signals, heard: Heard):
+    await take_stream(signals, context("a", 1.0), stream(""))
+    await take_stream(signals, context("b", 1.0), stream("{", plain=False))
+    ctx = context("c", 1.0)
+    ctx.attempts.append(replace(ctx.attempts[0], role=AttemptRole.CONTINUATION))
+    await take_stream(signals, ctx, stream("{"))
+    assert heard.rewards == []
+
+
+def test_text_is_kept_where_a_form_was_asked_for_else_of_some():
+    ctx = context("a", 1.0)
+    ctx.chat.n, ctx.decision_id = 1, "dec_1"
+    assert keeps_text(ctx)
+    ctx.chat.n = 2
+    assert not keeps_text(ctx)
+    ctx.chat.n = 1
+    del ctx.chat.body["response_format"]
+    kept = 0
+    for number in range(400):
+        ctx.decision_id = f"dec_{number}"
+        kept += keeps_text(ctx)
+    assert 60 < kept < 140
+    ctx.policy = Policy(learning=LearningPolicy(enabled=False))
+    assert not keeps_text(ctx)

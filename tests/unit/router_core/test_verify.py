@@ -182,7 +182,7 @@ def test_a_text_beyond_the_bound_is_left_alone():
         ("python", "def f(x)\n    return x\n", "not Python"),
         ("json", '{\n  // the port\n  "port": 80\n}', None),
         ("json", '{"a": 1, ...}', None),
-        ("json", '{"a": 1}\n{"a": 2}\n', None),
+        ("json", '{"a": 1}\n\n{"a": 2}\n', None),
         ("json", '{"a": 1}\n{"a": }\n', "not JSON"),
         ("json", '{"key": "<your key>", "b": }', None),
         ("json", '{"a": NaN}', "not JSON"),

@@ -352,9 +352,12 @@ def test_propensities_of_all_possible_choices_sum_to_one(
     share, probe = policy.exploration.share, policy.exploration.probe_share
     # One first draw in each part that exploration divides [0, 1) into, and enough for draws by weight.
     firsts = [*marks, share / 2, share + probe / 2, (1.0 + share + probe) / 2]
+    # And the beginning of each part that probing divides [0, 1) into: a dear one is kept only there.
+    many = len(setup.deployments)
+    starts = sorted({part / parts + 1e-9 for parts in range(1, many + 1) for part in range(parts)})
     stated: dict[str, float] = {}
     for first in firsts:
-        for second in (*marks, 0.999):
+        for second in (*marks, 0.999, *starts):
             decision = decide(asked, snapshot, setup, policy, NOW, Draws(min(first, 0.999999), second))
             if decision.chosen is not None:
                 assert stated.setdefault(decision.chosen, decision.propensity) == decision.propensity

@@ -19,6 +19,7 @@ from types import MappingProxyType
 from typing import Any, Final
 
 from gateway.key_record import KIND, META_ID, META_KIND, KeyRecord
+from gateway.paging import documents
 from gateway.store_errors import StoreError
 from router_core.budget import Budget
 from router_core.limits import KeyLimits
@@ -32,7 +33,6 @@ MAX_TOKEN_BYTES: Final = 512
 POLL_S: Final = 0.4
 """Seconds between looks at the store's key version; with the reload it stays below the promised second."""
 FULL_RELOAD_S: Final = 30.0
-_PAGE: Final = 500
 _NOBODY: Final = hashlib.sha256(b"nobody").digest()
 _NO_LIMITS: Final = KeyLimits()
 _NO_HINTS: Final[Mapping[str, Any]] = MappingProxyType({})
@@ -160,7 +160,7 @@ class KeyRing:
     async def reload(self, store: DocumentStore) -> None:
         """Read all keys from the store; raises StoreError and leaves the ring as it was when it cannot."""
         version = await store.get(META_KIND, META_ID)
-        found = await _all(store)
+        found = {key_id: data async for key_id, data in documents(store, KIND)}
         if self._known and version is None and not found:
             await self._give_back(store)
             return
@@ -206,18 +206,6 @@ class KeyRing:
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._wake.wait(), POLL_S)
             self._wake.clear()
-
-
-async def _all(store: DocumentStore) -> dict[str, bytes]:
-    """Return every stored key by its id."""
-    found: dict[str, bytes] = {}
-    before = ""
-    while True:
-        page = await store.list(KIND, limit=_PAGE, before=before)
-        found.update(page)
-        if len(page) < _PAGE:
-            return found
-        before = page[-1][0]
 
 
 def principal_of(record: KeyRecord) -> Principal:

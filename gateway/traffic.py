@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-from collections.abc import AsyncIterator
 from typing import Any, Final
 
 import orjson
@@ -12,25 +11,12 @@ from gateway.calibration import CalibrationError
 from gateway.calibration_prompts import Task
 from gateway.capture import KIND as PROMPT
 from gateway.feedback import VOTE
+from gateway.paging import documents
 from gateway.recorder import KIND as DECISION
 from router_core.ports import DocumentStore
 
-_PAGE: Final = 500
 MOST: Final = 20_000
 """Newest documents of a kind that are looked at."""
-
-
-async def documents(store: DocumentStore, kind: str, most: int = MOST) -> AsyncIterator[tuple[str, bytes]]:
-    """Yield a kind's documents, the newest first."""
-    before, seen = "", 0
-    while seen < most:
-        page = await store.list(kind, limit=min(_PAGE, most - seen), before=before)
-        for name, data in page:
-            yield name, data
-        if not page:
-            return
-        seen += len(page)
-        before = page[-1][0]
 
 
 async def sampled_prompts(store: DocumentStore, count: int, seed: int = 0) -> list[Task]:
@@ -39,7 +25,7 @@ async def sampled_prompts(store: DocumentStore, count: int, seed: int = 0) -> li
     Repeated prompts count once: what clients ask again and again would otherwise be all there is.
     """
     found: dict[bytes, str] = {}
-    async for name, data in documents(store, PROMPT):
+    async for name, data in documents(store, PROMPT, MOST):
         found.setdefault(data, name)
     if not found:
         msg = "the store holds no prompts: set capture.enabled in policy.yaml and let some traffic pass"
@@ -54,4 +40,6 @@ async def judged_decisions(store: DocumentStore) -> list[dict[str, Any]]:
     async for _, data in documents(store, VOTE, 2 * MOST):
         vote = orjson.loads(data)
         votes.setdefault(vote["decision_id"], []).append(vote)
-    return [{**orjson.loads(data), "feedback": votes.get(name, [])} async for name, data in documents(store, DECISION)]
+    return [
+        {**orjson.loads(data), "feedback": votes.get(name, [])} async for name, data in documents(store, DECISION, MOST)
+    ]

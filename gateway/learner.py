@@ -54,22 +54,18 @@ class Learner:
     @property
     def snapshot(self) -> Snapshot:
         """Everything this worker knows, with what has just happened."""
-        self._fold()
+        self.settle()
         return self._held
 
     @snapshot.setter
     def snapshot(self, moved: Snapshot) -> None:
         self._held = moved
 
-    def settle(self) -> None:
-        """Let the very next decision see what has just happened: for votes, and for who asks what would be decided."""
-        self._fold()
-
     @property
     def view(self) -> Snapshot:
         """What decisions read: circuits as they are now, sums as they were at most ``FOLD_EVERY_S`` ago."""
         if self._unfolded and not 0.0 <= self.steady() - self._folded_at < FOLD_EVERY_S:
-            self._fold()
+            self.settle()
         return self._held
 
     def attempt(self, outcome: AttemptOutcome, registry: Registry, policy: Policy) -> None:
@@ -109,7 +105,7 @@ class Learner:
 
     def _start_over(self, deployment: str, family: str, epoch: int) -> None:
         """Forget what was learned under an earlier epoch."""
-        self._fold()
+        self.settle()
         self.epochs[family, deployment] = epoch
         judged = family == JUDGED
         self._pending = [
@@ -139,12 +135,13 @@ class Learner:
 
     def _add(self, found: tuple[Increment, ...], policy: Policy) -> None:
         if policy is not self._policy:  # windows are cut by the policy they were seen under
-            self._fold()
+            self.settle()
             self._policy = policy
         self._pending += found
         self._unfolded += found
 
-    def _fold(self) -> None:
+    def settle(self) -> None:
+        """Fold what waits. For votes, and for who asks what would be decided: the very next decision must see it."""
         unfolded, self._unfolded = self._unfolded, []
         if unfolded and self._policy is not None:
             self._folded_at = self.steady()
@@ -205,7 +202,7 @@ class Learner:
 
     def apply(self, totals: Mapping[str, Mapping[str, float]], maxima: Mapping[str, float], policy: Policy) -> None:
         """Take whole totals of changed series; what is still pending here is added on top."""
-        self._fold()
+        self.settle()
         keys = self._read(totals)
         states = dict(self._held.states)
         near: dict[str, Mapping[str, float]] = {}
@@ -231,8 +228,6 @@ class Learner:
         for name in totals:
             try:
                 key = series_keys.read(name)
-                if key is not None and key.kind == series_keys.NOW:
-                    int(key.rest.partition("~")[0])
             except ValueError:
                 continue
             if key is None:

@@ -46,8 +46,15 @@ def read(key: str) -> Key | None:
         return Key(kind, int(epoch or 0), deployment, task)
     if kind in (NOW, NEAR):
         deployment, task, last = rest.rsplit("|", 2)
+        if kind == NOW:
+            _half(last)
         return Key(kind, int(epoch or 0), deployment, task, last)
     return None
+
+
+def _half(rest: str) -> int:
+    """Return the number of a half window."""
+    return int(rest.partition("~")[0])
 
 
 def family(item: Increment) -> str:
@@ -114,5 +121,5 @@ def put_window(states: dict[str, DeploymentState], key: Key, sums: Mapping[str, 
     state = states.get(key.deployment, EMPTY_STATE)
     window = state.recent.get(key.task, EMPTY_RECENT)
     values = (sums.get("n", 0.0), sums.get("ok", 0.0), sums.get("s", 0.0), sums.get("usd", 0.0))
-    moved = window.with_half(int(key.rest.partition("~")[0]), values)
+    moved = window.with_half(_half(key.rest), values)
     states[key.deployment] = state.with_recent(key.task, moved)

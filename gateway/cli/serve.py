@@ -86,12 +86,8 @@ def run_loop(settings: Settings, listener: socket.socket) -> int:
     with asyncio.Runner(loop_factory=factory) as runner:
         try:
             return runner.run(serve(settings, listener))
-        except ConfigInvalid as exc:
-            print(exc, file=sys.stderr)
-            return 2
-        except DemoFailed as exc:
-            print(f"the demo providers did not start: {exc}", file=sys.stderr)
-            return 1
+        except (ConfigInvalid, DemoFailed) as exc:
+            return not_started(exc)
 
 
 def run_workers(settings: Settings) -> int:
@@ -107,12 +103,8 @@ def run_workers(settings: Settings) -> int:
             config = load_config(settings)
             if not has_callable(config):
                 fleet = spawn(FLEET)
-        except ConfigInvalid as exc:
-            print(exc, file=sys.stderr)
-            return 2
-        except DemoFailed as exc:
-            print(f"the demo providers did not start: {exc}", file=sys.stderr)
-            return 1
+        except (ConfigInvalid, DemoFailed) as exc:
+            return not_started(exc)
         try:
             options = [f"--host={settings.host}", f"--port={held.getsockname()[1]}", f"--config={settings.config_dir}"]
             environment = {**os.environ, "MOE_STORE_URL": settings.store_url, **hand_down(fleet)}
@@ -120,6 +112,15 @@ def run_workers(settings: Settings) -> int:
             return Workers(command, environment, settings.workers, config.policy.admission.drain_s).run()
         finally:
             stop_fleet(fleet)
+
+
+def not_started(exc: ConfigInvalid | DemoFailed) -> int:
+    """Say what keeps the gateway from starting; returns the exit code."""
+    if isinstance(exc, ConfigInvalid):
+        print(exc, file=sys.stderr)
+        return 2
+    print(f"the demo providers did not start: {exc}", file=sys.stderr)
+    return 1
 
 
 def not_free(settings: Settings, exc: OSError) -> int:

@@ -11,6 +11,9 @@ import pytest
 
 from gateway.secrets import MASK, Secret, scrub
 
+_PREFIXES = ("sk", "pk", "rk", "gsk", "csk", "xai", "pplx", "r8", "hf", "nvapi", "ghp", "fw", "moe")
+_PARAMETERS = ("api_key", "key", "token", "access_token", "secret", "password", "signature")
+
 
 def test_a_secret_does_not_print() -> None:
     secret = Secret("correct-horse-battery")
@@ -70,6 +73,25 @@ def test_scrub_leaves_very_short_values_alone() -> None:
 def test_scrub_takes_out_what_looks_like_a_key(text: str, gone: str) -> None:
     assert gone not in scrub(text)
     assert MASK in scrub(text)
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        *(f"{name}-abcdefgh" for name in _PREFIXES),
+        *(f"{name}=abcdefgh" for name in _PARAMETERS),
+        *(f"{name} abcdefgh" for name in ("Bearer", "basic")),
+        *(f"{name} key: abcdefgh01234567" for name in ("API", "access", "secret")),
+        "AIzaSyabcdefgh",
+        "AKIAABCDEFGH",
+        "xoxp-abcdefgh",
+        "ya29.abcdefgh",
+        "eyJabcdefgh.abcdefgh",
+    ],
+)
+def test_every_kind_of_key_is_found_wherever_a_word_begins(key: str) -> None:
+    for text in (key, f"({key})", f"got {key}, sorry", key.upper()):
+        assert "abcdefgh" not in scrub(text).lower(), text
 
 
 @pytest.mark.parametrize(

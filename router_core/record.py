@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import fields
 from typing import Any, Final
 
-from router_core.decision import Attempt, Decision, Facts, Known, Rejection, Rule, ScoredCandidate, Terms
+from router_core.decision import Attempt, Decision, Facts, Known, Rejection, Rule, ScoredCandidate
 from router_core.deployment import Capability
 from router_core.policy import Policy, Weights
 from router_core.registry import Registry
@@ -59,11 +59,20 @@ def to_record(
 def candidate_record(candidate: ScoredCandidate, form: Callable[[Known], Any]) -> dict[str, Any]:
     """Return one candidate: its seven terms, adjustment, score, and the facts behind them."""
     deployment, terms, adjustment, score, facts = candidate
+    quality, cost, performance, learning, task_preference, vendor_diversity, vendor_preference = terms
     return {
         "deployment": deployment,
         "score": score,
         "shown_score": candidate.shown_score,
-        "terms": dict(zip(_TERMS, terms, strict=True)),
+        "terms": {  # written out: every request has as many of these as it has candidates
+            "quality": quality,
+            "cost": cost,
+            "performance": performance,
+            "learning": learning,
+            "task_preference": task_preference,
+            "vendor_diversity": vendor_diversity,
+            "vendor_preference": vendor_preference,
+        },
         "adjustment": adjustment,
         "facts": facts_record(facts, form),
     }
@@ -71,9 +80,21 @@ def candidate_record(candidate: ScoredCandidate, form: Callable[[Known], Any]) -
 
 def facts_record(facts: Facts, form: Callable[[Known], Any]) -> dict[str, Any]:
     """Return a candidate's facts; what is known of it stands under ``known``."""
-    plain: dict[str, Any] = dict(zip(_FACTS, facts, strict=True))
-    plain["known"] = form(facts.known)
-    return plain
+    deployment, provider, known, quality, tokens, answer, cached, cost, worst, breaker, ready_in_s, ramp = facts
+    return {
+        "deployment": deployment,
+        "provider": provider,
+        "known": form(known),
+        "quality": quality,
+        "input_tokens": tokens,
+        "output_tokens": answer,
+        "cached_tokens": cached,
+        "expected_cost_usd": cost,
+        "worst_cost_usd": worst,
+        "breaker": breaker,
+        "ready_in_s": ready_in_s,
+        "ramp": ramp,
+    }
 
 
 def known_record(known: Known) -> dict[str, Any]:
@@ -163,6 +184,4 @@ def _values(value: TaskProfile | Hints | Known | Attempt | Weights) -> dict[str,
 _FIELDS: Final = {
     kind: tuple(spec.name for spec in fields(kind)) for kind in (TaskProfile, Hints, Known, Attempt, Weights)
 }
-_TERMS: Final = Terms._fields
-_FACTS: Final = Facts._fields
 _REQUEST_FIELDS: Final = tuple(spec.name for spec in fields(RoutingRequest) if spec.name != "features")

@@ -38,7 +38,7 @@ class Aggregates:
         self._boot = boot
         self._limit = max_series_per_kind
         self._known: dict[str, set[Labels]] = {}
-        self._fresh: dict[tuple[int, Labels], Fields] = {}
+        self._fresh: dict[int, Series] = {}
         self._local: Layer = {}
         self._sent: Layer = {}
         self._totals: Layer = {}
@@ -48,12 +48,13 @@ class Aggregates:
     def add(self, labels: Labels, at: float, fields: Mapping[str, float]) -> None:
         """Book increments of one series at a wall-clock second. Labels beyond the bound go to ``~other``."""
         minute = int(at // 60) * 60
-        key = (minute, self._bounded(labels))
-        held = self._fresh.get(key)
+        series = self._fresh.get(minute)
+        if series is None:
+            series = self._fresh[minute] = {}
+        held = series.get(labels)
         if held is None:
-            self._fresh[key] = dict(fields)
-        else:
-            add_into(held, fields)
+            held = series.setdefault(self._bounded(labels), {})
+        add_into(held, fields)
         self._clock = max(self._clock, at)
         self.version += 1
 
@@ -85,8 +86,9 @@ class Aggregates:
             for bucket in [held for held in layer if (end := expiry(held)) is not None and end < now]:
                 del layer[bucket]
         known: dict[str, set[Labels]] = {}
-        for _, labels in self._fresh:
-            known.setdefault(_family(labels), set()).add(labels)
+        for series in self._fresh.values():
+            for labels in series:
+                known.setdefault(_family(labels), set()).add(labels)
         for layer in layers:
             for _, labels, _ in _each(layer):
                 known.setdefault(_family(labels), set()).add(labels)
@@ -117,7 +119,7 @@ class Aggregates:
     def size(self) -> int:
         """How many series are held, over all buckets."""
         layers = (self._local, self._sent, self._totals)
-        return len(self._fresh) + sum(1 for layer in layers for _ in _each(layer))
+        return sum(map(len, self._fresh.values())) + sum(1 for layer in layers for _ in _each(layer))
 
     def _bounded(self, labels: Labels) -> Labels:
         known = self._known.setdefault(_family(labels), set())
@@ -129,14 +131,13 @@ class Aggregates:
 
     def _spread(self) -> None:
         fresh, self._fresh = self._fresh, {}
-        for (minute, labels), fields in fresh.items():
-            shared = labels[1] == ""
-            buckets = [bucket_of(span, minute) for span in (FINE if shared else COARSE)]
-            buckets.append(EVER)
-            if shared:
-                buckets.append(boot_bucket(self._boot, self._clock))
-            for bucket in buckets:
-                add_into(_at(self._local, bucket, labels), fields)
+        boot = boot_bucket(self._boot, self._clock)
+        for minute, series in fresh.items():
+            fine = [*(bucket_of(span, minute) for span in FINE), EVER, boot]
+            coarse = [*(bucket_of(span, minute) for span in COARSE), EVER]
+            for labels, fields in series.items():
+                for bucket in coarse if labels[1] else fine:
+                    add_into(_at(self._local, bucket, labels), fields)
 
 
 def _each(layer: Layer) -> Iterator[tuple[Bucket, Labels, Fields]]:

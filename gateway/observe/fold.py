@@ -19,6 +19,7 @@ Calibration (kind ``c``; scope, tenth of expected quality): ``n`` weight, ``x`` 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from operator import itemgetter
 from typing import Any, Final
 
 from router_core.latency import BINS, bin_of
@@ -41,6 +42,7 @@ NOT_THE_PROVIDERS: Final = frozenset(
 )
 """Kinds that say nothing about a provider: the client left, or its own request was at fault."""
 
+_BEST: Final = itemgetter("quality", "expected_cost_usd")
 _DURATION: Final = tuple(f"d{index}" for index in range(BINS))
 _FIRST: Final = tuple(f"t{index}" for index in range(BINS))
 _OVERHEAD: Final = tuple(f"o{index}" for index in range(BINS))
@@ -136,35 +138,20 @@ def baseline(candidates: Iterable[Mapping[str, Any]], outcome: RequestOutcome) -
     cost is scaled by how much more or less than expected the answering deployment really cost, since that mostly tells
     how long the answer became; the factor is kept within 0.1 and 10.
     """
-    if not outcome.ok:
+    facts = [candidate["facts"] for candidate in candidates]
+    if not outcome.ok or not facts:
         return None
-    best = served = None
-    highest = (-1.0, -1.0)
-    for candidate in candidates:
-        fact = candidate.get("facts")
-        if type(fact) is not dict:
-            continue
-        place = (_number(fact, "quality"), _number(fact, "expected_cost_usd"))
-        if place > highest:
-            best, highest = fact, place
-        if fact.get("deployment") == outcome.served_by:
-            served = fact
-    if best is None:
-        return None
-    if served is best:
+    best = max(facts, key=_BEST)
+    if best["deployment"] == outcome.served_by:
         return outcome.cost_usd
-    expected = _number(best, "expected_cost_usd")
-    if served is None or _number(served, "expected_cost_usd") <= 0.0:
+    expected: float = best["expected_cost_usd"]
+    planned = next((fact["expected_cost_usd"] for fact in facts if fact["deployment"] == outcome.served_by), 0.0)
+    if planned <= 0.0:
         return expected
     actual = sum(attempt.cost_usd for attempt in outcome.attempts if attempt.deployment == outcome.served_by)
-    return expected * min(10.0, max(0.1, actual / _number(served, "expected_cost_usd")))
+    return expected * min(10.0, max(0.1, actual / planned))
 
 
 def status_class(status: int) -> str:
     """Return ``2`` to ``5`` for a status, ``499`` for a client that left."""
     return "499" if status == 499 else str(status // 100)
-
-
-def _number(facts: Mapping[str, Any], name: str) -> float:
-    value = facts.get(name)
-    return float(value) if isinstance(value, int | float) else 0.0

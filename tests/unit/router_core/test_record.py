@@ -114,9 +114,10 @@ def test_a_record_keeps_every_term_and_every_fact_of_every_candidate():
     decision = decide(asked, EMPTY, SETUP, without_exploration(), NOW, Draws())
     record = to_record(asked, decision)
     assert len(record["candidates"]) == 4
-    first = record["candidates"][0]
-    assert set(first["terms"]) == set(decision.ranking[0].terms._fields)
-    assert first["facts"]["known"] == known_record(decision.ranking[0].facts.known)
+    for written, candidate in zip(record["candidates"], decision.ranking, strict=True):
+        facts = candidate.facts._asdict()
+        assert written["terms"] == candidate.terms._asdict()
+        assert written["facts"] == {**facts, "known": known_record(facts["known"])}
     assert record["expected_cost_usd"] == decision.attempts[0].expected_cost_usd
 
 

@@ -4,41 +4,26 @@ from __future__ import annotations
 
 from typing import Final
 
-import aiohttp
-
+from gateway.forward.http1 import errors
 from router_core.outcome import Failure, FailureKind
 
 K = FailureKind
-Row = tuple[tuple[type[BaseException], ...], FailureKind, str, bool]
+Row = tuple[type[BaseException], FailureKind, str, bool]
 
 _BEFORE: Final[tuple[Row, ...]] = (
-    ((aiohttp.ConnectionTimeoutError,), K.CONNECT, "no connection to the provider within the time allowed", False),
-    (
-        (aiohttp.ClientConnectorCertificateError, aiohttp.ClientSSLError),
-        K.CONNECT,
-        "the TLS handshake with the provider failed",
-        False,
-    ),
-    ((aiohttp.ClientConnectorDNSError,), K.CONNECT, "the provider's name does not resolve", False),
-    ((aiohttp.ClientConnectorError,), K.CONNECT, "the provider refused the connection", False),
-    ((aiohttp.ClientHttpProxyError,), K.CONNECT, "the outgoing proxy refused the connection", False),
-    ((aiohttp.InvalidURL,), K.CONNECT, "the provider's address is not a URL", False),
-    ((TimeoutError,), K.TIMEOUT, "the provider did not answer in time", True),
-    (
-        (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError, aiohttp.ClientConnectionError, OSError),
-        K.CONNECT,
-        "the provider closed the connection before it answered",
-        True,
-    ),
+    (errors.ConnectTimeout, K.CONNECT, "no connection to the provider within the time allowed", False),
+    (errors.TlsFailed, K.CONNECT, "the TLS handshake with the provider failed", False),
+    (errors.NameNotResolved, K.CONNECT, "the provider's name does not resolve", False),
+    (errors.ProxyRefused, K.CONNECT, "the outgoing proxy refused the connection", False),
+    (errors.InvalidAddress, K.CONNECT, "the provider's address is not a URL", False),
+    (errors.InvalidHeader, K.CONNECT, "a header for the provider cannot be sent", False),
+    (errors.CannotConnect, K.CONNECT, "the provider refused the connection", False),
+    (TimeoutError, K.TIMEOUT, "the provider did not answer in time", True),
+    (errors.Disconnected, K.CONNECT, "the provider closed the connection before it answered", True),
 )
 _ANSWERING: Final[tuple[Row, ...]] = (
-    ((TimeoutError,), K.TIMEOUT, "the provider stopped in the middle of its answer", True),
-    (
-        (aiohttp.ClientPayloadError, aiohttp.ClientConnectionError, OSError),
-        K.PROTOCOL,
-        "the provider's answer was cut short",
-        True,
-    ),
+    (TimeoutError, K.TIMEOUT, "the provider stopped in the middle of its answer", True),
+    (errors.CutShort, K.PROTOCOL, "the provider's answer was cut short", True),
 )
 _NOT_HTTP: Final = "the provider's answer is not HTTP as it should be"
 
@@ -48,7 +33,7 @@ def from_exception(exc: BaseException, *, answering: bool = False) -> Failure:
 
     ``sent`` is False where the provider surely saw nothing of the request.
     """
-    for kinds, kind, message, sent in _ANSWERING if answering else _BEFORE:
-        if isinstance(exc, kinds):
+    for raised, kind, message, sent in _ANSWERING if answering else _BEFORE:
+        if isinstance(exc, raised):
             return Failure(kind, message, sent=sent)
     return Failure(K.PROTOCOL, _NOT_HTTP)

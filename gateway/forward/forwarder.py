@@ -7,7 +7,9 @@ from collections.abc import Callable, Iterable
 from typing import Final
 
 from gateway.forward import relay, translate
+from gateway.forward.exceptions import from_exception
 from gateway.forward.failures import failed
+from gateway.forward.http1.errors import InvalidAddress
 from gateway.forward.litellm_door import Door, is_open, open_door
 from gateway.forward.translate import Translator
 from gateway.forward.transport import Transport
@@ -19,7 +21,7 @@ from gateway.forward.wire_openai_like import OpenAILikeTranslator
 from gateway.forward.wires import Shape, Wire, lane_of, wire_of
 from gateway.secrets import Secret
 from router_core.deployment import Lane, Provider
-from router_core.errors import ConfigError
+from router_core.errors import AttemptFailed, ConfigError
 from router_core.outcome import FailureKind
 from router_core.ports import Answer, Call, Stream
 
@@ -92,6 +94,8 @@ class HttpForwarder:
             return await self._lane(call, key)
         except ConfigError as exc:
             raise failed(FailureKind.NOT_FOUND, str(exc), sent=False) from exc
+        except InvalidAddress as exc:
+            raise AttemptFailed(from_exception(exc)) from exc
 
     async def _lane(self, call: Call, key: str | None) -> Answer | Stream:
         lane = lane_of(call.provider)

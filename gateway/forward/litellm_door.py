@@ -7,7 +7,6 @@ speaks OpenAI's wire.
 from __future__ import annotations
 
 import asyncio
-import gc
 import logging
 import os
 import threading
@@ -16,6 +15,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Final
+
+from gateway.memory import collector_rests
 
 _QUIET: Final = {
     "LITELLM_LOCAL_MODEL_COST_MAP": "True",  # no price list from the network
@@ -78,15 +79,10 @@ def is_open() -> bool:
 @lru_cache(maxsize=1)
 def _open() -> Door:
     os.environ.update(_QUIET)
-    collecting = gc.isenabled()
-    gc.disable()  # a million objects are made and none is garbage: looking for it takes an eighth of the time
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # pydantic remarks on litellm's own types; nobody here can act on it
-            return _import()
-    finally:
-        if collecting:
-            gc.enable()
+    # Of the many objects that are made none is garbage: looking for it takes an eighth of the time.
+    with collector_rests(), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # pydantic remarks on litellm's own types; nobody here can act on it
+        return _import()
 
 
 def _import() -> Door:
@@ -157,11 +153,14 @@ def _follow_no_redirects() -> None:
 def _remember_capabilities() -> None:
     """Let litellm look up once, not per call, what a Claude model can do: half of a request's translation otherwise.
 
-    Sound because its price list never changes here, and bounded because model names come from the registry.
+    Sound because its price list never changes here, and bounded because model names come from the registry. It would
+    read the list a second time to look there, too: the one it has is that list, and the copy would take 10 MiB.
     """
+    from litellm import model_cost, utils
     from litellm.llms.anthropic import common_utils
     from litellm.llms.anthropic.chat import transformation
 
+    utils.get_bundled_model_cost_map = lambda: model_cost
     info = common_utils.AnthropicModelInfo
     for name in ("_supports_model_capability", "_get_model_capability", "_supports_sampling_params"):
         found = getattr(info, name, None)

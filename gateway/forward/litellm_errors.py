@@ -17,6 +17,7 @@ import orjson
 
 from gateway.forward.exceptions import from_exception
 from gateway.forward.failures import from_response
+from gateway.forward.http1.errors import Disconnected
 from gateway.forward.words import clean
 from router_core.outcome import Failure, FailureKind
 
@@ -74,7 +75,7 @@ def _by_cause(exc: BaseException, *, streaming: bool) -> Failure | None:
             return Failure(K.CONNECT, "the provider refused the connection", sent=False)
         if isinstance(cause, _CUT):
             kind = K.STREAM_BROKEN if streaming else K.CONNECT
-            return replace(from_exception(aiohttp.ServerDisconnectedError()), kind=kind)
+            return replace(from_exception(Disconnected()), kind=kind)
         if isinstance(cause, httpx.TimeoutException | TimeoutError):
             return Failure(K.TIMEOUT, "the provider did not answer in time")
         if isinstance(cause, json.JSONDecodeError | orjson.JSONDecodeError):

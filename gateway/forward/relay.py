@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from typing import Final
 
-import aiohttp
-
 from gateway.forward.answers import as_events, check, parse
 from gateway.forward.failures import from_response
+from gateway.forward.http1.response import Response
 from gateway.forward.outgoing import added_by_us, effective_body, encode
 from gateway.forward.streams import OpenStream, ReadyStream, RelayDecoder
 from gateway.forward.transport import Transport
-from gateway.forward.whole import read_whole
 from gateway.forward.wires import auth_headers, chat_url, wire_of
 from router_core.errors import AttemptFailed
 from router_core.ports import Answer, Call, Stream
@@ -30,11 +28,11 @@ async def send(transport: Transport, call: Call, key: str | None) -> Answer | St
         **auth_headers(wire.auth, key),
         **call.provider.headers,
     }
-    url = chat_url(call.provider, call.deployment)
-    response = await transport.post(url, headers, body, connect_s=call.connect_s)
+    target = chat_url(call.provider, call.deployment)
+    response = await transport.post(target, headers, body, connect_s=call.connect_s)
     await refuse_errors(transport, response, call)
     if not call.stream:
-        raw = await read_whole(transport, response, call)
+        raw = await transport.read(response, call.body_bytes, stall_s=call.stall_s)
         parsed, intact = parse(raw)
         answer = check(parsed, added=added_by_us(call))
         return Answer(answer, raw if intact else None, response.status, response.headers)
@@ -46,7 +44,7 @@ async def send(transport: Transport, call: Call, key: str | None) -> Answer | St
     return ReadyStream(as_events(answer), status=response.status, headers=response.headers)
 
 
-async def refuse_errors(transport: Transport, response: aiohttp.ClientResponse, call: Call) -> None:
+async def refuse_errors(transport: Transport, response: Response, call: Call) -> None:
     """Raise ``AttemptFailed`` unless the status is a success; reads as much of the body as an error can need."""
     if 200 <= response.status < 300:
         return
@@ -63,11 +61,11 @@ class Whole:
         self.whole = whole
 
 
-async def peek(transport: Transport, response: aiohttp.ClientResponse, call: Call) -> bytes | Whole:
+async def peek(transport: Transport, response: Response, call: Call) -> bytes | Whole:
     """Return a stream's first bytes (maybe none yet), or the whole body of what is no stream."""
     if response.content_type == "text/event-stream":
         return b""
     first = await transport.read_some(response)
     if first.lstrip(b"\xef\xbb\xbf\r\n").startswith(_FIELDS):
         return first
-    return Whole(await read_whole(transport, response, call, first))
+    return Whole(await transport.read(response, call.body_bytes, first=first, stall_s=call.stall_s))

@@ -83,7 +83,7 @@ def _until(text: str, headers: Mapping[str, str], now: float | None) -> float | 
 
 
 def _get(headers: Mapping[str, str], name: str) -> str | None:
-    """Read a header whatever its case; aiohttp's mapping needs no second look."""
+    """Read a header whatever its case; the transport's mapping needs no second look."""
     value = headers.get(name)
     if value is not None:
         return value

@@ -6,19 +6,20 @@ from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Iterator, M
 from itertools import chain
 from typing import Any, Final, NoReturn, Protocol
 
-import aiohttp
 import orjson
 
 from gateway.forward.exceptions import from_exception
 from gateway.forward.failures import failed, from_error_event
+from gateway.forward.http1.errors import Http1Error
+from gateway.forward.http1.response import Response
 from gateway.forward.mended import mended, passable
 from gateway.forward.sse_reader import EventTooLarge, Item, SseReader
-from gateway.forward.transport import Transport, abort
+from gateway.forward.transport import Transport
 from router_core.errors import AttemptFailed
 from router_core.outcome import FailureKind
 from router_core.ports import Event
 
-_READING: Final = (aiohttp.ClientError, OSError, ValueError, LookupError, AttributeError, TypeError)
+_READING: Final = (Http1Error, ValueError, LookupError, AttributeError, TypeError)
 """What can go wrong while reading: the connection, or a reader of a translated wire at its first missing key."""
 
 
@@ -129,7 +130,7 @@ class OpenStream:
     def __init__(
         self,
         transport: Transport,
-        response: aiohttp.ClientResponse,
+        response: Response,
         decoder: Decoder,
         *,
         event_bytes: int,
@@ -155,10 +156,10 @@ class OpenStream:
 
     async def batches(self) -> AsyncGenerator[list[Event]]:
         """Yield the same, as they came: what one read brought is one batch, never held for more to come."""
-        reader, decoder, content = SseReader(self._limit), self._decoder, self._response.content
+        reader, decoder, response = SseReader(self._limit), self._decoder, self._response
         spoke = False
         try:
-            data = self._first or await content.readany()
+            data = self._first or await response.read_some()
             while data:
                 batch: list[Event] = []
                 try:
@@ -167,22 +168,22 @@ class OpenStream:
                     if batch:
                         spoke = self._note(batch) or spoke
                         yield batch
-                data = await content.readany()
+                data = await response.read_some()
             batch = list(chain(decoder.events(reader.finish()), decoder.end()))
             if batch:
                 spoke = self._note(batch) or spoke
                 yield batch
             self._require(spoke)
         except AttemptFailed:
-            abort(self._response)
+            self._response.abort()
             raise
         except (EventTooLarge, *_READING) as exc:
-            abort(self._response)
+            self._response.abort()
             if not self._done:  # else everything was said, and how the connection ended is nobody's concern
                 raise self._broken(exc) from exc
         except BaseException:
             if not self._done:
-                abort(self._response)
+                self._response.abort()
             raise
 
     def _note(self, batch: list[Event]) -> bool:
@@ -214,7 +215,7 @@ class OpenStream:
         if self._done:
             self._transport.finish(self._response)
         else:
-            abort(self._response)
+            self._response.abort()
 
 
 class ReadyStream:

@@ -7,14 +7,13 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import orjson
-from yarl import URL
 
 from gateway.forward.answers import as_events, check, parse
 from gateway.forward.failures import error_in_success, failed
+from gateway.forward.http1.target import Target
 from gateway.forward.relay import peek, refuse_errors
 from gateway.forward.streams import Decoder, OpenStream, ReadyStream
 from gateway.forward.transport import Transport
-from gateway.forward.whole import read_whole
 from router_core.errors import AttemptFailed
 from router_core.outcome import FailureKind
 from router_core.ports import Answer, Call, Stream
@@ -24,7 +23,7 @@ from router_core.ports import Answer, Call, Stream
 class Prepared:
     """A call in its provider's words. ``memory`` is what the answer's reader must know of the request."""
 
-    url: URL
+    target: Target
     headers: Mapping[str, str]
     body: bytes
     dropped: tuple[str, ...] = ()
@@ -56,11 +55,11 @@ async def send(transport: Transport, translator: Translator, call: Call, key: st
         **prepared.headers,
         **call.provider.headers,
     }
-    response = await transport.post(prepared.url, headers, prepared.body, connect_s=call.connect_s)
+    response = await transport.post(prepared.target, headers, prepared.body, connect_s=call.connect_s)
     await refuse_errors(transport, response, call)
     status, answered = response.status, response.headers
     if not call.stream:
-        raw = await read_whole(transport, response, call)
+        raw = await transport.read(response, call.body_bytes, stall_s=call.stall_s)
         body, intact = _whole(translator, call, prepared, raw)
         return Answer(body, intact, status, answered, prepared.dropped)
     first = await peek(transport, response, call)

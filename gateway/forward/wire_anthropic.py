@@ -13,6 +13,7 @@ import orjson
 
 from gateway.forward.chunks import Frame, completion, extras, message_dict, usage_dict, whole_number
 from gateway.forward.failures import from_error_event
+from gateway.forward.http1.target import target
 from gateway.forward.litellm_door import Door
 from gateway.forward.media import images_by, refuse_remote_media
 from gateway.forward.mended import mended
@@ -20,7 +21,7 @@ from gateway.forward.outgoing import effective_body, encode
 from gateway.forward.params import mapped, split, supported_params, untranslatable
 from gateway.forward.sse_reader import Item
 from gateway.forward.translate import Prepared, copy_of, drops
-from gateway.forward.wires import base_of, url
+from gateway.forward.wires import base_of
 from router_core.errors import AttemptFailed
 from router_core.outcome import Failure, FailureKind
 from router_core.ports import Call, Event
@@ -74,7 +75,7 @@ class AnthropicTranslator:
         if key is None:
             headers.pop("x-api-key", None)
         return Prepared(
-            url(_url(base_of(call.provider, call.deployment))),
+            target(_url(base_of(call.provider, call.deployment))),
             {name: value for name, value in headers.items() if name not in {"accept", "content-type"}},
             encode(data),
             params.dropped + culprits,

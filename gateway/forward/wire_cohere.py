@@ -13,13 +13,14 @@ import orjson
 
 from gateway.forward.chunks import Frame, completion, usage_dict, whole_number
 from gateway.forward.failures import from_error_event
+from gateway.forward.http1.target import target
 from gateway.forward.litellm_door import Door
 from gateway.forward.media import images_by, refuse_remote_media
 from gateway.forward.outgoing import effective_body, encode
 from gateway.forward.params import mapped, split, supported_params, untranslatable
 from gateway.forward.sse_reader import Item
 from gateway.forward.translate import Prepared, copy_of, drops
-from gateway.forward.wires import Auth, auth_headers, base_of, url
+from gateway.forward.wires import Auth, auth_headers, base_of
 from router_core.errors import AttemptFailed
 from router_core.ports import Call, Event
 
@@ -69,8 +70,8 @@ class CohereTranslator:
         data.update(own)
         data["stream"] = call.stream
         base = base_of(call.provider, call.deployment)
-        target = base if base.endswith("/chat") else base + ("/chat" if base.endswith("/v2") else "/v2/chat")
-        return Prepared(url(target), auth_headers(Auth.BEARER, key), encode(data), params.dropped + culprits)
+        address = base if base.endswith("/chat") else base + ("/chat" if base.endswith("/v2") else "/v2/chat")
+        return Prepared(target(address), auth_headers(Auth.BEARER, key), encode(data), params.dropped + culprits)
 
     def answer(self, call: Call, prepared: Prepared, parsed: Any) -> dict[str, Any]:
         """Put a response into OpenAI's shape."""

@@ -10,10 +10,10 @@ from typing import Any, Final
 from urllib.parse import quote
 
 import orjson
-from yarl import URL
 
 from gateway.forward.chunks import Frame, completion, extras, message_dict, usage_dict, whole_number
 from gateway.forward.failures import failed, from_error_event
+from gateway.forward.http1.target import Target, target
 from gateway.forward.litellm_door import Door, Quiet
 from gateway.forward.media import images_by, refuse_remote_media
 from gateway.forward.mended import mended
@@ -21,7 +21,7 @@ from gateway.forward.outgoing import effective_body, encode
 from gateway.forward.params import mapped, split, supported_params, untranslatable
 from gateway.forward.sse_reader import Item
 from gateway.forward.translate import Prepared, copy_of, drops
-from gateway.forward.wires import Auth, auth_headers, base_of, url, wire_of
+from gateway.forward.wires import Auth, auth_headers, base_of, wire_of
 from router_core.errors import AttemptFailed, ConfigError
 from router_core.outcome import Failure, FailureKind
 from router_core.ports import Call, Event
@@ -111,10 +111,10 @@ class GeminiTranslator:
         parser = self._door.gemini_parser(streaming_response=iter(()), sync_stream=True, logging_obj=Quiet())
         return GeminiDecoder(parser, call.deployment.upstream_model)
 
-    def _url(self, call: Call) -> URL:
+    def _url(self, call: Call) -> Target:
         method = "streamGenerateContent?alt=sse" if call.stream else "generateContent"
         base = _vertex_base(call) if self._vertex else base_of(call.provider, call.deployment)
-        return url(f"{base}/models/{quote(call.deployment.upstream_model, safe='')}:{method}")
+        return target(f"{base}/models/{quote(call.deployment.upstream_model, safe='')}:{method}")
 
 
 class GeminiDecoder:

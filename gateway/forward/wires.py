@@ -12,8 +12,7 @@ from functools import lru_cache
 from typing import Final
 from urllib.parse import quote
 
-from yarl import URL
-
+from gateway.forward.http1.target import Target, target
 from router_core.deployment import Deployment, Lane, Provider
 from router_core.errors import ConfigError
 
@@ -122,7 +121,7 @@ def base_of(provider: Provider, deployment: Deployment) -> str:
     return base.rstrip("/")
 
 
-def chat_url(provider: Provider, deployment: Deployment) -> URL:
+def chat_url(provider: Provider, deployment: Deployment) -> Target:
     """Return the URL of a chat completion on OpenAI's wire, Azure's form included."""
     base = base_of(provider, deployment)
     if provider.wire == "azure":
@@ -132,25 +131,19 @@ def chat_url(provider: Provider, deployment: Deployment) -> URL:
 
 
 @lru_cache(maxsize=1024)
-def openai_url(base: str) -> URL:
+def openai_url(base: str) -> Target:
     """Return ``base`` + ``/chat/completions``; a base that is already the whole URL stays."""
-    return URL(base if base.endswith("/chat/completions") else base + "/chat/completions", encoded=True)
+    return target(base if base.endswith("/chat/completions") else base + "/chat/completions")
 
 
 @lru_cache(maxsize=1024)
-def _azure_url(base: str, model: str, version: str) -> URL:
+def _azure_url(base: str, model: str, version: str) -> Target:
     """Azure names the deployment in the path, except under its newer ``/openai/v1``."""
     if base.endswith("/openai/v1"):
-        return URL(f"{base}/chat/completions", encoded=True)
+        return target(f"{base}/chat/completions")
     root = base.removesuffix("/openai")
     path = "" if "/openai/deployments/" in root else f"/openai/deployments/{quote(model, safe='')}"
-    return URL(f"{root}{path}/chat/completions?api-version={quote(version, safe='')}", encoded=True)
-
-
-@lru_cache(maxsize=1024)
-def url(text: str) -> URL:
-    """Return a URL as written, parsed once."""
-    return URL(text, encoded=True)
+    return target(f"{root}{path}/chat/completions?api-version={quote(version, safe='')}")
 
 
 def auth_headers(auth: Auth, key: str | None) -> dict[str, str]:

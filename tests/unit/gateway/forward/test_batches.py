@@ -14,28 +14,21 @@ from router_core.outcome import FailureKind
 pytestmark = pytest.mark.anyio
 
 
-class Content:
-    """A body that comes in given reads."""
-
-    def __init__(self, reads: list[bytes]) -> None:
-        self._reads = [*reads, b""]
-
-    async def readany(self) -> bytes:
-        return self._reads.pop(0)
-
-
 class Response:
-    """As much of an answer as a stream needs."""
+    """An answer that comes in given reads: as much of one as a stream needs."""
 
     status = 200
-    connection = None
+    ended = False
 
     def __init__(self, reads: list[bytes]) -> None:
         self.headers: dict[str, str] = {}
-        self.content = Content(reads)
         self.closed = False
+        self._reads = [*reads, b""]
 
-    def close(self) -> None:
+    async def read_some(self) -> bytes:
+        return self._reads.pop(0)
+
+    def abort(self) -> None:
         self.closed = True
 
 

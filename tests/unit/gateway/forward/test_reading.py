@@ -8,24 +8,26 @@ from typing import Any
 import pytest
 
 from gateway.forward.transport import Transport
-from gateway.forward.whole import read_whole
 from router_core.errors import AttemptFailed
 from router_core.outcome import FailureKind
-from tests.unit.gateway.forward.calls import call_to
 
 pytestmark = pytest.mark.anyio
 
 
-class Content:
-    """A body that comes in given reads; a number is a wait before the next one."""
+class Response:
+    """An answer that comes in given reads; a number is a wait before the next one."""
+
+    status = 200
+    closed = False
 
     def __init__(self, *steps: bytes | float) -> None:
         self.steps = list(steps)
 
-    def at_eof(self) -> bool:
-        return not self.steps
+    @property
+    def ready(self) -> bool:
+        return not self.steps or isinstance(self.steps[0], bytes)
 
-    async def readany(self) -> bytes:
+    async def read_some(self) -> bytes:
         while self.steps:
             step = self.steps.pop(0)
             if isinstance(step, bytes):
@@ -33,21 +35,12 @@ class Content:
             await asyncio.sleep(step)
         return b""
 
-
-class Response:
-    status = 200
-    connection = None
-    closed = False
-
-    def __init__(self, *steps: bytes | float) -> None:
-        self.content = Content(*steps)
-
-    def close(self) -> None:
+    def abort(self) -> None:
         self.closed = True
 
 
-async def read(response: Any, first: bytes = b"", **more: Any) -> bytes:
-    return await read_whole(Transport(), response, call_to(None, **more), first)
+async def read(response: Any, limit: int = 1000, **more: Any) -> bytes:
+    return await Transport().read(response, limit, **more)
 
 
 @pytest.mark.parametrize("stall_s", [None, 5.0])
@@ -75,9 +68,18 @@ async def test_every_piece_starts_the_wait_anew():
     assert await read(Response(*(step for _ in range(5) for step in (b"x", 0.04))), stall_s=0.1) == b"xxxxx"
 
 
-async def test_a_body_over_the_limit_is_refused():
+async def test_a_body_over_the_limit_is_refused_or_cut():
     response = Response(b"x" * 60, b"x" * 60)
     with pytest.raises(AttemptFailed) as caught:
-        await read(response, stall_s=1.0, body_bytes=100)
+        await read(response, 100, stall_s=1.0)
     assert caught.value.failure.kind is FailureKind.PROTOCOL
+    assert response.closed
+    assert await read(Response(b"x" * 60, b"x" * 60), 100, cut=True) == b"x" * 100
+
+
+async def test_a_reader_that_is_cancelled_closes_the_socket():
+    response = Response(b"{", 30.0)
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(0.02):
+            await read(response)
     assert response.closed

@@ -1,0 +1,146 @@
+"""Requests over kept and new connections."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from typing import Final
+
+from gateway.forward.http1.connection import Connection
+from gateway.forward.http1.dial import Dialer
+from gateway.forward.http1.errors import ConnectTimeout, Disconnected, InvalidHeader
+from gateway.forward.http1.proxies import Proxy, proxy_of
+from gateway.forward.http1.response import Response
+from gateway.forward.http1.target import Origin, Target
+
+KEEP_ALIVE_S: Final = 30.0
+STALE_WITHIN_S: Final = 1.0
+"""A kept connection that the provider had already closed shows it within a round trip, not later."""
+_USUAL: Final = (("accept", "Accept: */*"), ("user-agent", "User-Agent: moe-gateway"))
+_OURS: Final = frozenset({"content-length", "transfer-encoding", "connection"})
+"""What frames a message is nobody else's to say."""
+
+
+class Client:
+    """The connections of all calls of one event loop.
+
+    ``trust_env`` obeys HTTPS_PROXY and its kin; ``ca_file`` names the certificate authorities to trust (PEM).
+    """
+
+    def __init__(self, *, trust_env: bool = False, ca_file: str | None = None) -> None:
+        """Open nothing yet; must run in the loop that will use it."""
+        self._loop = asyncio.get_running_loop()
+        self._trust_env = trust_env
+        self._dialer = Dialer(ca_file)
+        self._idle: dict[Origin, list[Connection]] = {}
+        self._all: set[Connection] = set()
+        self._sweeper: asyncio.TimerHandle | None = None
+        self._closed = False
+
+    async def post(self, target: Target, headers: Mapping[str, str], body: bytes, *, connect_s: float) -> Response:
+        """Send a request and return its answer as soon as the head is there. Raises ``Http1Error``.
+
+        A kept connection that turns out to have been closed meanwhile is replaced once: nobody has read the request.
+        """
+        proxy = proxy_of(target.origin) if self._trust_env else None
+        request = head(target, headers, len(body), proxy) + body
+        kept = self._take(target.origin)
+        if kept is not None:
+            began = self._loop.time()
+            try:
+                return await _exchange(kept, request)
+            except Disconnected as exc:
+                if exc.received or self._loop.time() - began > STALE_WITHIN_S:
+                    raise
+        return await _exchange(await self._connect(target.origin, proxy, connect_s), request)
+
+    def close(self) -> None:
+        """Close every connection, and whatever comes on them with it. Safe to call twice."""
+        self._closed = True
+        if self._sweeper is not None:
+            self._sweeper.cancel()
+        self._idle.clear()
+        for connection in tuple(self._all):
+            connection.abort()
+
+    async def _connect(self, origin: Origin, proxy: Proxy | None, connect_s: float) -> Connection:
+        def make() -> Connection:
+            return Connection(self._loop, origin, self._keep, self._lost)
+
+        try:
+            async with asyncio.timeout(connect_s):
+                connection = await self._dialer.dial(origin, proxy, make)
+        except TimeoutError as exc:
+            raise ConnectTimeout from exc
+        self._all.add(connection)
+        if self._closed:  # while it was dialled
+            connection.abort()
+        return connection
+
+    def _take(self, origin: Origin) -> Connection | None:
+        """Return the connection that was used last, if there is one that can be used: the others may grow old."""
+        idle = self._idle.get(origin)
+        while idle:
+            connection = idle.pop()
+            if connection.usable:
+                return connection
+        return None
+
+    def _keep(self, connection: Connection) -> None:
+        if self._closed:
+            connection.abort()
+            return
+        connection.idle_since = self._loop.time()
+        self._idle.setdefault(connection.origin, []).append(connection)
+        if self._sweeper is None:
+            self._sweeper = self._loop.call_later(KEEP_ALIVE_S, self._sweep)
+
+    def _lost(self, connection: Connection) -> None:
+        self._all.discard(connection)
+        idle = self._idle.get(connection.origin)
+        if idle and connection in idle:
+            idle.remove(connection)
+
+    def _sweep(self) -> None:
+        """Close what nobody has used for long. A connection is closed after one to two times ``KEEP_ALIVE_S``."""
+        self._sweeper = None
+        since = self._loop.time() - KEEP_ALIVE_S
+        for origin, idle in tuple(self._idle.items()):
+            for connection in [each for each in idle if each.idle_since <= since]:
+                idle.remove(connection)
+                connection.abort()
+            if not idle:
+                del self._idle[origin]
+        if self._idle:
+            self._sweeper = self._loop.call_later(KEEP_ALIVE_S, self._sweep)
+
+
+async def _exchange(connection: Connection, request: bytes) -> Response:
+    response = connection.send(request)
+    try:
+        await response.head()
+    except BaseException:
+        response.abort()  # not the connection: a whole answer has let go of it, and it may be another call's by now
+        raise
+    return response
+
+
+def head(target: Target, headers: Mapping[str, str], length: int, proxy: Proxy | None = None) -> bytes:
+    """Return the head of a request. Raises ``InvalidHeader`` for one that would change what follows it."""
+    where = target.path
+    given = {name.lower() for name in headers}
+    if given & _OURS:
+        raise InvalidHeader
+    lines = [line for name, line in _USUAL if name not in given]
+    if "host" not in given:
+        lines.append(f"Host: {target.host}")
+    if proxy is not None and not target.origin[0]:  # no tunnel: the proxy itself is asked, for another's resource
+        where = f"http://{target.host}{target.path}"
+        if proxy.authorization:
+            lines.append(f"Proxy-Authorization: {proxy.authorization}")
+    lines += [f"{name}: {value}" for name, value in headers.items()]
+    text = f"POST {where} HTTP/1.1\r\n" + "\r\n".join(lines) + f"\r\nContent-Length: {length}\r\n\r\n"
+    breaks = len(lines) + 3
+    if text.count("\n") != breaks or text.count("\r") != breaks or "\0" in text:
+        raise InvalidHeader
+    return text.encode()

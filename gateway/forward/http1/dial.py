@@ -1,0 +1,156 @@
+"""New connections: a name to addresses, addresses to a socket, TLS around it, a proxy before it where one is set."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+import ssl
+from collections.abc import Callable
+from dataclasses import dataclass
+from ipaddress import ip_address
+from typing import Final
+
+from aiohappyeyeballs import AddrInfoType, start_connection
+
+from gateway.forward.http1.connection import Connection
+from gateway.forward.http1.errors import CannotConnect, NameNotResolved, TlsFailed
+from gateway.forward.http1.proxies import Proxy, Tunnel
+from gateway.forward.http1.target import Origin
+
+_DNS_TTL_S: Final = 30.0
+_NEXT_ADDRESS_S: Final = 0.25
+"""How long one address is tried alone (RFC 8305 calls it the connection attempt delay)."""
+
+Make = Callable[[], Connection]
+
+
+@dataclass(slots=True)
+class _Known:
+    addresses: list[AddrInfoType]
+    until: float
+
+
+class Dialer:
+    """Makes connections. ``ca_file`` names the certificate authorities to trust (PEM) instead of the system's."""
+
+    def __init__(self, ca_file: str | None = None) -> None:
+        """Read ``ca_file`` now: a wrong one is told at the start, not at the first call."""
+        self._context = _context(ca_file) if ca_file else None
+        self._known: dict[tuple[str, int], _Known] = {}
+        self._asked: dict[tuple[str, int], asyncio.Task[list[AddrInfoType]]] = {}
+
+    async def dial(self, origin: Origin, proxy: Proxy | None, make: Make) -> Connection:
+        """Return a connection to an origin. Raises ``CannotConnect``; cancelling it leaves no socket open."""
+        secure, host, port = origin
+        context = await self._tls() if secure else None
+        if proxy is None:
+            sock = await self._socket(host, port)
+            return await _over(sock, make, context, host)
+        sock = await self._socket(proxy.host, proxy.port)
+        if context is None:
+            return await _over(sock, make, None, host)
+        return await _through(sock, Tunnel(host, port, proxy.authorization), make, context)
+
+    async def _socket(self, host: str, port: int) -> socket.socket:
+        addresses = await self._addresses(host, port)
+        try:
+            return await start_connection(
+                addresses, happy_eyeballs_delay=_NEXT_ADDRESS_S, interleave=1, socket_factory=_open
+            )
+        except OSError as exc:
+            self._known.pop((host, port), None)  # perhaps it has moved
+            raise CannotConnect from exc
+
+    async def _addresses(self, host: str, port: int) -> list[AddrInfoType]:
+        """Return a host's addresses: written as one, known for a moment, or asked for once by all who want them."""
+        with contextlib.suppress(ValueError):
+            return [_literal(host, port)]
+        key, loop = (host, port), asyncio.get_running_loop()
+        known = self._known.get(key)
+        if known is not None and known.until > loop.time():
+            return known.addresses
+        task = self._asked.get(key)
+        if task is None:
+            task = self._asked[key] = loop.create_task(self._resolve(host, port))
+            task.add_done_callback(lambda _: self._asked.pop(key, None))
+        return await asyncio.shield(task)
+
+    async def _resolve(self, host: str, port: int) -> list[AddrInfoType]:
+        loop = asyncio.get_running_loop()
+        try:
+            found = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_ADDRCONFIG)
+        except (OSError, UnicodeError) as exc:
+            raise NameNotResolved from exc
+        addresses: list[AddrInfoType] = list(found)
+        self._known[host, port] = _Known(addresses, loop.time() + _DNS_TTL_S)
+        return addresses
+
+    async def _tls(self) -> ssl.SSLContext:
+        if self._context is None:  # reading all the system's authorities takes long enough to leave the loop for
+            self._context = await asyncio.to_thread(_context, None)
+        return self._context
+
+
+async def _over(sock: socket.socket, make: Make, context: ssl.SSLContext | None, host: str) -> Connection:
+    loop = asyncio.get_running_loop()
+    name = host if context is not None else None
+    try:
+        _, connection = await loop.create_connection(make, sock=sock, ssl=context, server_hostname=name)
+    except OSError as exc:
+        sock.close()
+        raise (CannotConnect if context is None else TlsFailed) from exc
+    except BaseException:
+        sock.close()
+        raise
+    return connection
+
+
+async def _through(sock: socket.socket, tunnel: Tunnel, make: Make, context: ssl.SSLContext) -> Connection:
+    """Ask a proxy for a tunnel and speak TLS inside of it."""
+    loop = asyncio.get_running_loop()
+    try:
+        plain, _ = await loop.create_connection(lambda: tunnel, sock=sock)
+    except BaseException:
+        sock.close()
+        raise
+    try:
+        await tunnel.opened()
+        connection = make()
+        secured = await loop.start_tls(plain, connection, context, server_hostname=tunnel.host)
+    except OSError as exc:
+        plain.abort()
+        raise TlsFailed from exc
+    except BaseException:
+        plain.abort()
+        raise
+    if secured is None:
+        raise TlsFailed
+    connection.connection_made(secured)
+    return connection
+
+
+def _context(ca_file: str | None) -> ssl.SSLContext:
+    context = ssl.create_default_context(cafile=ca_file)
+    context.set_alpn_protocols(["http/1.1"])
+    return context
+
+
+def _literal(host: str, port: int) -> AddrInfoType:
+    """Return an address that is written as one; raises ValueError for names and for addresses of one interface."""
+    version = ip_address(host).version
+    if "%" in host:
+        raise ValueError(host)
+    family = socket.AF_INET if version == 4 else socket.AF_INET6
+    where = (host, port) if version == 4 else (host, port, 0, 0)
+    return family, socket.SOCK_STREAM, socket.IPPROTO_TCP, "", where
+
+
+def _open(address: AddrInfoType) -> socket.socket:
+    family, kind, protocol, _, _ = address
+    sock = socket.socket(family=family, type=kind, proto=protocol)
+    sock.setblocking(False)  # noqa: FBT003 - the socket's own signature
+    with contextlib.suppress(OSError):
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    return sock

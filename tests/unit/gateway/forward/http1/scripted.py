@@ -1,0 +1,76 @@
+"""A server that answers as a script says: pieces of bytes, waits in seconds, None to close."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+
+from gateway.forward.http1.client import Client
+from gateway.forward.http1.response import Response
+from gateway.forward.http1.target import target
+
+Reply = list[bytes | float | None]
+OK = b"HTTP/1.1 200 OK\r\n"
+
+
+@dataclass
+class Server:
+    """Answers the n-th request of all connections with the n-th piece of a script, and keeps what it was sent."""
+
+    replies: list[Reply]
+    port: int = 0
+    connections: int = 0
+    requests: list[bytes] = field(default_factory=list)
+    tasks: set[asyncio.Task[None]] = field(default_factory=set)
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.connections += 1
+        if (task := asyncio.current_task()) is not None:
+            self.tasks.add(task)
+        try:
+            while True:
+                head = await reader.readuntil(b"\r\n\r\n")
+                length = next(int(line[15:]) for line in head.split(b"\r\n") if line.startswith(b"Content-Length:"))
+                self.requests.append(head + await reader.readexactly(length))
+                for step in self.replies[min(len(self.requests), len(self.replies)) - 1]:
+                    if step is None:
+                        return
+                    if isinstance(step, bytes):
+                        writer.write(step)
+                        await writer.drain()
+                    else:
+                        await asyncio.sleep(step)
+        except (asyncio.IncompleteReadError, ConnectionError):
+            pass
+        finally:
+            writer.close()
+
+
+@asynccontextmanager
+async def served(*replies: Reply) -> AsyncIterator[tuple[Server, Client]]:
+    made = Server(list(replies))
+    server = await asyncio.start_server(made.serve, "127.0.0.1", 0)
+    made.port = server.sockets[0].getsockname()[1]
+    client = Client()
+    async with server:
+        try:
+            yield made, client
+        finally:
+            client.close()
+            for task in made.tasks:
+                task.cancel()
+            await asyncio.gather(*made.tasks, return_exceptions=True)
+            await asyncio.sleep(0.01)  # the closed connections are let go in the next turns of the loop
+
+
+async def post(made: Server, client: Client, body: bytes = b"{}", **headers: str) -> Response:
+    return await client.post(target(f"http://127.0.0.1:{made.port}/v1/x?y=1"), headers, body, connect_s=2.0)
+
+
+async def whole(response: Response) -> bytes:
+    parts = []
+    while part := await response.read_some():
+        parts.append(part)
+    return b"".join(parts)

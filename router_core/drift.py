@@ -14,8 +14,9 @@ becomes part of it; that is its meaning.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Final, NamedTuple
 
 from router_core.latency import merge
@@ -58,11 +59,19 @@ NONE: Final = Evidence()
 def gain(evidence: Evidence, *, hit: bool, null: float) -> Evidence:
     """Return the evidence for a rise after one more observation; ``null`` in (0, 1) may differ between observations."""
     small, middle, large = evidence
+    of_a_hit, of_a_miss = _ratios(null)
+    by_small, by_middle, by_large = of_a_hit if hit else of_a_miss
+    return Evidence((small + 1.0) * by_small, (middle + 1.0) * by_middle, (large + 1.0) * by_large)
+
+
+@lru_cache(maxsize=4096)
+def _ratios(null: float) -> tuple[tuple[float, float, float], tuple[float, float, float]]:
+    """Return what a hit and what a miss multiply each suspected size by; a baseline's ``null`` serves many of them."""
     room = 1.0 - null
-    return Evidence(
-        (small + 1.0) * _ratio(null, null + min(null, 0.15 * room), hit=hit),
-        (middle + 1.0) * _ratio(null, null + 0.4 * room, hit=hit),
-        (large + 1.0) * _ratio(null, null + 0.8 * room, hit=hit),
+    small, middle, large = null + min(null, 0.15 * room), null + 0.4 * room, null + 0.8 * room
+    return (
+        (_ratio(null, small, hit=True), _ratio(null, middle, hit=True), _ratio(null, large, hit=True)),
+        (_ratio(null, small, hit=False), _ratio(null, middle, hit=False), _ratio(null, large, hit=False)),
     )
 
 
@@ -91,19 +100,19 @@ def upper(hits: float, n: float, margin: float) -> float:
 
 @dataclass(frozen=True, slots=True)
 class Level:
-    """The usual values of one quantity, in the bins of ``latency``; ``cut`` is the highest that is not high."""
+    """The usual values of one quantity, in the bins of ``latency``; ``cut`` is the highest that is not high.
+
+    ``wants`` is the number of further values that renew it (``plus``).
+    """
 
     sketch: Mapping[int, float] = field(default_factory=dict)
     cut: int = 0
     null: float = _HIGHEST_NULL
     warm: bool = False
-    block: tuple[int, ...] = ()
+    wants: int = WARM
 
-    def plus(self, index: int) -> Level:
-        """Return this baseline having seen one more value's bin."""
-        block = (*self.block, index)
-        if len(block) < (BLOCK if self.warm else WARM):
-            return Level(self.sketch, self.cut, self.null, self.warm, block)
+    def plus(self, block: Iterable[int]) -> Level:
+        """Return this baseline having seen a block of values' bins; all it saw before counts half."""
         seen: dict[int, float] = {}
         for each in block:
             seen[each] = seen.get(each, 0.0) + 1.0
@@ -111,7 +120,7 @@ class Level:
         n = math.fsum(sketch.values())
         cut = _cut(sketch, n)
         above = math.fsum(weight for each, weight in sketch.items() if each > cut)
-        return Level(sketch, cut, upper(above, n, MARGIN), warm=True)
+        return Level(sketch, cut, upper(above, n, MARGIN), warm=True, wants=BLOCK)
 
     def high(self, index: int) -> bool:
         """Whether a value's bin lies above nine tenths of the baseline."""
@@ -130,28 +139,19 @@ def _cut(sketch: Mapping[int, float], n: float) -> int:
 
 @dataclass(frozen=True, slots=True)
 class Rate:
-    """The usual share of one event, such as a failure."""
+    """The usual share of one event, such as a failure; ``share`` is 0 and ``warm`` False before the first block.
+
+    ``wants`` is the number of further observations that renew it (``plus``).
+    """
 
     hits: float = 0.0
     n: float = 0.0
     null: float = _HIGHEST_NULL
-    block_hits: int = 0
-    block_n: int = 0
+    share: float = 0.0
+    warm: bool = False
+    wants: int = WARM
 
-    @property
-    def warm(self) -> bool:
-        """Whether enough was seen to judge by."""
-        return self.n > 0.0
-
-    @property
-    def share(self) -> float:
-        """The usual share, 0 before the first block."""
-        return self.hits / self.n if self.n > 0.0 else 0.0
-
-    def plus(self, *, hit: bool) -> Rate:
-        """Return this baseline having seen one more observation."""
-        block_hits, block_n = self.block_hits + hit, self.block_n + 1
-        if block_n < (BLOCK if self.warm else WARM):
-            return Rate(self.hits, self.n, self.null, block_hits, block_n)
-        hits, n = self.hits / 2.0 + block_hits, self.n / 2.0 + block_n
-        return Rate(hits, n, upper(hits, n, RATE_MARGIN))
+    def plus(self, hits: int, n: int) -> Rate:
+        """Return this baseline having seen a block of ``n`` observations; all it saw before counts half."""
+        all_hits, all_n = self.hits / 2.0 + hits, self.n / 2.0 + n
+        return Rate(all_hits, all_n, upper(all_hits, all_n, RATE_MARGIN), all_hits / all_n, warm=True, wants=BLOCK)

@@ -26,7 +26,9 @@ RECOVERED: Final = 100.0
 NEW_NORMAL: Final = 2000
 NEW: Final = "new_normal"
 """Why an anomaly ended that lasted ``NEW_NORMAL`` calls: what was unusual is usual now."""
-MAX_SERIES: Final = 2000
+MAX_DEPLOYMENTS: Final = 500
+MAX_SERIES: Final = 1000
+"""Deployments, and pairs of a deployment and a task, that are watched; the one longest unused makes room."""
 MAX_KEPT: Final = 200
 _RECENT: Final = 50
 _COST_SCALE: Final = 1000.0
@@ -99,6 +101,7 @@ class Anomaly:
 class _Judge:
     """The evidence of one deployment and signal, over all of its tasks."""
 
+    signal: Signal
     evidence: Evidence = NONE
     recovery: float = 1.0
     calls_since: int = 0
@@ -109,6 +112,70 @@ class _Judge:
         return sum(self.recent) / len(self.recent) if self.recent else 0.0
 
 
+class _Share:
+    """One event of a deployment: its judge, the baseline it is judged by, and what the next baseline will take in."""
+
+    __slots__ = ("hits", "judge", "n", "usual")
+
+    def __init__(self, signal: Signal) -> None:
+        self.judge = _Judge(signal)
+        self.forget()
+
+    def forget(self) -> None:
+        self.usual, self.hits, self.n = _NO_RATE, 0, 0
+
+    def add(self, *, hit: bool) -> None:
+        self.hits += hit
+        self.n += 1
+        if self.n >= self.usual.wants:
+            self.usual = self.usual.plus(self.hits, self.n)
+            self.hits = self.n = 0
+
+
+class _Usual:
+    """One quantity of a deployment and task: its baseline, and the bins that the next one will take in."""
+
+    __slots__ = ("bins", "level")
+
+    def __init__(self) -> None:
+        self.forget()
+
+    def forget(self) -> None:
+        self.level = _NO_LEVEL
+        self.bins: list[int] = []
+
+    def add(self, index: int) -> None:
+        self.bins.append(index)
+        if len(self.bins) >= self.level.wants:
+            self.level = self.level.plus(self.bins)
+            self.bins = []
+
+
+class _Deployment:
+    """What is watched of one deployment, whatever the task."""
+
+    __slots__ = ("cost", "failures", "latency", "refusals")
+
+    def __init__(self) -> None:
+        self.failures = _Share(Signal.FAILURES)
+        self.refusals = _Share(Signal.REFUSALS)
+        self.latency = _Judge(Signal.LATENCY)
+        self.cost = _Judge(Signal.COST)
+
+    def judges(self) -> tuple[_Judge, ...]:
+        return (self.failures.judge, self.refusals.judge, self.latency, self.cost)
+
+
+class _Task:
+    """What a deployment's answers to one task usually take and cost."""
+
+    __slots__ = ("cost", "latency")
+
+    def __init__(self) -> None:
+        self.latency = _Usual()
+        self.cost = _Usual()
+
+
 class Watch:
     """Hears of every call and keeps the list of anomalies. ``on_change`` hears of each beginning and end."""
 
@@ -116,9 +183,8 @@ class Watch:
         """Begin without baselines: the first hundred calls of each series make one."""
         self._on_change = on_change
         self._threshold = threshold
-        self._levels: OrderedDict[tuple[str, Signal, str], Level] = OrderedDict()
-        self._rates: OrderedDict[tuple[str, Signal], Rate] = OrderedDict()
-        self._judges: OrderedDict[tuple[str, Signal], _Judge] = OrderedDict()
+        self._deployments: OrderedDict[str, _Deployment] = OrderedDict()
+        self._tasks: OrderedDict[tuple[str, str], _Task] = OrderedDict()
         self._ended: deque[Anomaly] = deque(maxlen=MAX_KEPT)
 
     def attempt(self, outcome: AttemptOutcome) -> None:
@@ -126,18 +192,21 @@ class Watch:
         failure = outcome.failure
         if failure is not None and failure.kind in NOT_THE_PROVIDERS:
             return
-        self._rate(outcome, Signal.FAILURES, hit=failure is not None)
+        deployment: _Deployment = _held(self._deployments, outcome.deployment, _Deployment, MAX_DEPLOYMENTS)
+        self._rate(deployment.failures, outcome, hit=failure is not None)
         if failure is None:
-            self._rate(outcome, Signal.REFUSALS, hit=outcome.refusal)
-            self._level(outcome, Signal.LATENCY, bin_of(outcome.duration_s))
-            self._level(outcome, Signal.COST, bin_of(outcome.cost_usd * _COST_SCALE))
+            self._rate(deployment.refusals, outcome, hit=outcome.refusal)
+            task: _Task = _held(self._tasks, (outcome.deployment, outcome.task), _Task, MAX_SERIES)
+            self._level(deployment.latency, task.latency, outcome, bin_of(outcome.duration_s))
+            self._level(deployment.cost, task.cost, outcome, bin_of(outcome.cost_usd * _COST_SCALE))
 
     def request(self, outcome: RequestOutcome, record: Mapping[str, Any]) -> None:
         """Requests are not judged; their calls were."""
 
     def active(self) -> list[dict[str, Any]]:
         """Return the anomalies that last, the newest first."""
-        found = [judge.anomaly for judge in list(self._judges.values()) if judge.anomaly]
+        watched = list(self._deployments.values())
+        found = [judge.anomaly for each in watched for judge in each.judges() if judge.anomaly]
         return [each.row() for each in sorted(found, key=lambda each: -each.since)]
 
     def rows(self, since: float | None = None) -> list[dict[str, Any]]:
@@ -145,59 +214,28 @@ class Watch:
         over = [each.row() for each in reversed(list(self._ended)) if since is None or (each.until or 0.0) >= since]
         return self.active() + over
 
-    def _level(self, outcome: AttemptOutcome, signal: Signal, index: int) -> None:
-        key = (outcome.deployment, signal, str(outcome.task))
-        level = _held(self._levels, key, Level)
-        judge = _held(self._judges, key[:2], _Judge)
+    def _level(self, judge: _Judge, usual: _Usual, outcome: AttemptOutcome, index: int) -> None:
+        level = usual.level
         if level.warm:
-            scale = _COST_SCALE if signal is Signal.COST else 1.0
-            self._judge(
-                judge,
-                outcome,
-                signal,
-                hit=level.high(index),
-                null=level.null,
-                usual=TAIL,
-                level=value_of(level.cut) / scale,
-            )
+            self._judge(judge, outcome, hit=level.high(index), null=level.null, usual=TAIL, cut=level.cut)
         if judge.anomaly is None:
-            self._levels[key] = self._levels.get(key, _NO_LEVEL).plus(index)
+            usual.add(index)
 
-    def _rate(self, outcome: AttemptOutcome, signal: Signal, *, hit: bool) -> None:
-        key = (outcome.deployment, signal)
-        rate = _held(self._rates, key, Rate)
-        judge = _held(self._judges, key, _Judge)
-        if rate.warm:
-            self._judge(judge, outcome, signal, hit=hit, null=rate.null, usual=rate.share, level=None)
+    def _rate(self, share: _Share, outcome: AttemptOutcome, *, hit: bool) -> None:
+        judge, usual = share.judge, share.usual
+        if usual.warm:
+            self._judge(judge, outcome, hit=hit, null=usual.null, usual=usual.share)
         if judge.anomaly is None:
-            self._rates[key] = self._rates.get(key, _NO_RATE).plus(hit=hit)
+            share.add(hit=hit)
 
     def _judge(
-        self,
-        judge: _Judge,
-        outcome: AttemptOutcome,
-        signal: Signal,
-        *,
-        hit: bool,
-        null: float,
-        usual: float,
-        level: float | None,
+        self, judge: _Judge, outcome: AttemptOutcome, *, hit: bool, null: float, usual: float, cut: int | None = None
     ) -> None:
         judge.recent.append(hit)
         if judge.anomaly is None:
             judge.evidence = gain(judge.evidence, hit=hit, null=null)
             if judge.evidence.value >= self._threshold:
-                begun = Anomaly(
-                    outcome.deployment,
-                    outcome.provider,
-                    signal,
-                    str(outcome.task),
-                    outcome.at,
-                    judge.share(),
-                    usual,
-                    level,
-                )
-                self._change(judge, begun)
+                self._change(judge, _begun(judge, outcome, usual, cut))
             return
         judge.calls_since += 1
         judge.anomaly = replace(judge.anomaly, share=judge.share())
@@ -206,7 +244,7 @@ class Watch:
         if judge.recovery >= RECOVERED:
             self._change(judge, replace(judge.anomaly, until=outcome.at, ended="recovered"))
         elif judge.calls_since >= NEW_NORMAL:
-            self._forget(outcome.deployment, signal)
+            self._forget(outcome.deployment, judge.signal)
             self._change(judge, replace(judge.anomaly, until=outcome.at, ended=NEW))
 
     def _change(self, judge: _Judge, anomaly: Anomaly) -> None:
@@ -217,18 +255,38 @@ class Watch:
         if self._on_change is not None:
             self._on_change(anomaly)
 
-    def _forget(self, deployment: str, signal: Signal) -> None:
-        self._rates.pop((deployment, signal), None)
-        for key in [held for held in self._levels if held[:2] == (deployment, signal)]:
-            del self._levels[key]
+    def _forget(self, name: str, signal: Signal) -> None:
+        deployment = self._deployments[name]
+        for share in (deployment.failures, deployment.refusals):
+            if share.judge.signal is signal:
+                share.forget()
+        for (whose, _), task in self._tasks.items():
+            if whose == name and signal is Signal.LATENCY:
+                task.latency.forget()
+            elif whose == name and signal is Signal.COST:
+                task.cost.forget()
 
 
-def _held(table: OrderedDict[Any, Any], key: Any, make: Callable[[], Any]) -> Any:
+def _begun(judge: _Judge, outcome: AttemptOutcome, usual: float, cut: int | None) -> Anomaly:
+    scale = _COST_SCALE if judge.signal is Signal.COST else 1.0
+    return Anomaly(
+        outcome.deployment,
+        outcome.provider,
+        judge.signal,
+        str(outcome.task),
+        outcome.at,
+        judge.share(),
+        usual,
+        None if cut is None else value_of(cut) / scale,
+    )
+
+
+def _held(table: OrderedDict[Any, Any], key: Any, make: Callable[[], Any], most: int) -> Any:
     """Return what a bounded table holds, made when missing; the one longest unused makes room."""
     found = table.get(key)
     if found is None:
         found = table[key] = make()
-        if len(table) > MAX_SERIES:
+        if len(table) > most:
             table.popitem(last=False)
     else:
         table.move_to_end(key)

@@ -75,36 +75,29 @@ def test_the_bound_of_a_share_shrinks_with_evidence():
 
 def test_a_level_is_warm_after_a_hundred_values_and_calls_a_tenth_of_them_high():
     level = Level()
-    for index in range(WARM - 1):
-        level = level.plus(index)
     assert not level.warm
-    level = level.plus(WARM - 1)
+    assert level.wants == WARM
+    level = level.plus(range(WARM))
     assert level.warm
-    assert level.block == ()
+    assert level.wants == BLOCK
     assert sum(level.high(index) for index in range(WARM)) == 10
     assert 0.1 + drift.MARGIN < level.null < 0.3
 
 
 def test_a_level_renews_itself_in_blocks_and_forgets_by_halves():
-    level = Level()
-    for _ in range(WARM):
-        level = level.plus(10)
-    for _ in range(BLOCK - 1):
-        level = level.plus(50)
+    level = Level().plus([10] * WARM)
     assert level.cut == 10
     assert level.high(50)
-    level = level.plus(50)
+    level = level.plus([50] * BLOCK)
     assert level.cut == 50
     assert level.sketch == {10: 50.0, 50: 500.0}
-    for _ in range(20 * BLOCK):
-        level = level.plus(50)
+    for _ in range(20):
+        level = level.plus([50] * BLOCK)
     assert set(level.sketch) == {50}
 
 
 def test_equal_values_are_never_high():
-    level = Level()
-    for _ in range(WARM):
-        level = level.plus(7)
+    level = Level().plus([7] * WARM)
     assert not level.high(7)
     assert level.high(8)
     assert level.null == pytest.approx(upper(0, 100, drift.MARGIN))
@@ -112,14 +105,10 @@ def test_equal_values_are_never_high():
 
 def test_a_rate_is_warm_after_a_hundred_calls_and_renews_itself_in_blocks():
     rate = Rate()
-    assert (rate.warm, rate.share) == (False, 0.0)
-    for number in range(WARM):
-        rate = rate.plus(hit=number % 10 == 0)
-    assert rate.warm
+    assert (rate.warm, rate.share, rate.wants) == (False, 0.0, WARM)
+    rate = rate.plus(10, WARM)
+    assert (rate.warm, rate.wants) == (True, BLOCK)
     assert rate.share == pytest.approx(0.1)
-    for _ in range(BLOCK - 1):
-        rate = rate.plus(hit=False)
-    assert rate.share == pytest.approx(0.1)
-    rate = rate.plus(hit=False)
+    rate = rate.plus(0, BLOCK)
     assert rate.share == pytest.approx(5 / 550)
     assert rate.null == pytest.approx(upper(5, 550, drift.RATE_MARGIN))

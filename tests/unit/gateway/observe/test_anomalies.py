@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from gateway.clock import ManualClock
-from gateway.observe.anomalies import MAX_SERIES, NEW_NORMAL, Anomaly, Watch
+from gateway.observe.anomalies import MAX_DEPLOYMENTS, MAX_SERIES, NEW_NORMAL, Anomaly, Watch
 from gateway.observe.observer import Observer
 from router_core.task import TaskType
 from tests.fakes.outcomes import attempt
@@ -113,8 +113,8 @@ def test_series_are_bounded():
     watch = Watch()
     for number in range(MAX_SERIES + 50):
         watch.attempt(attempt(f"acme/m{number}"))
-    assert len(watch._judges) <= MAX_SERIES
-    assert len(watch._levels) <= MAX_SERIES
+    assert len(watch._deployments) == MAX_DEPLOYMENTS
+    assert len(watch._tasks) == MAX_SERIES
 
 
 def test_the_observer_reports_anomalies_and_alerts():

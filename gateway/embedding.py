@@ -2,8 +2,8 @@
 
 Its own loader looks for the tokenizer in a folder the wheel does not have and then asks the network; the two files
 are read here directly. Rows are kept as int8 with one scale a row: 8 MiB instead of 32, cosine to the original
-above 0.999. Words that are one token are looked up in a table, and so are East Asian characters; of the other words
-the tokens are remembered, so the tokenizer sees words that are new to this process only.
+above 0.999. Words that are one token are looked up in a table, and so are East Asian characters; the tokens of all
+words met are remembered, so the tokenizer sees words that are new to this process only.
 """
 
 from __future__ import annotations
@@ -12,13 +12,14 @@ import importlib.util
 import math
 import re
 from dataclasses import dataclass, field
+from itertools import repeat
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Mapping
 
     from numpy.typing import NDArray
     from tokenizers import Tokenizer
@@ -31,10 +32,19 @@ MAX_TOKENS: Final = 128
 _WEIGHTS: Final = "weights/l2_supercat_256.safetensors"
 _TOKENIZER: Final = "tokenizers/l2_supercat_tokenizer_config.json"
 _TENSOR: Final = "embedding.weight"
-_WORD: Final = re.compile(r"[^\W_\u2e80-\U0010ffff]+|[\u2e80-\U0010ffff]+")
-"""Letters and digits, or a run of East Asian characters, which are looked up one by one."""
 _EAST: Final = "\u2e80"
+
+
+def _letters() -> str:
+    """Return the letters and digits below ``_EAST`` as ranges, which an expression tests faster than a class."""
+    signs = "".join(sign if sign.isalnum() else " " for sign in map(chr, range(ord(_EAST))))
+    return "".join(f"{run[0]}-{run[-1]}" for run in signs.split())
+
+
+_WORD: Final = re.compile(rf"[{_letters()}]+|[{_EAST}-\U0010ffff]+")
+"""Letters and digits, or a run of East Asian characters, which are looked up one by one."""
 _PLAIN: Final = bytes([c if chr(c).isalnum() and c < 128 else 32 for c in range(256)])
+_TOKEN: Final = np.dtype(np.int64)
 _SPACE: Final = "\u2581"
 _REMEMBERED: Final = 16_384
 _LONGEST_REMEMBERED: Final = 24
@@ -46,55 +56,76 @@ _SHORT: Final = 4
 class WordRows:
     """Mean of the rows of a text's tokens, unit norm. ``rows`` is int8 (tokens, 256), ``scales`` float32 (tokens,).
 
-    ``known`` maps words, and East Asian characters, that are one token to it; ``opens`` says of each token whether it
-    begins a word. ``remembered`` holds the tokens of other words (nothing long with digits) and is emptied when full.
+    Tokens are kept as the bytes of their int64, so that joining them makes an index. ``known`` maps words, and East
+    Asian characters, that are one token to it; ``opens`` says of each token whether it begins a word. ``remembered``
+    holds the tokens of the words met so far (but of nothing long with digits) and is emptied when full: far smaller
+    than ``known``, it stays in the processor's cache.
     """
 
     rows: NDArray[np.int8]
     scales: NDArray[np.float32]
-    known: Mapping[str, int]
+    known: Mapping[str, bytes]
     opens: NDArray[np.bool_]
     tokenizer: Tokenizer
-    remembered: dict[str, list[int]] = field(default_factory=dict, repr=False)
+    remembered: dict[str, bytes] = field(default_factory=dict, repr=False)
 
     def __call__(self, text: str, /) -> NDArray[np.float32]:
         """Embed ``text``: float32, unit norm, zeros when it has no word. Linear in at most ``MAX_CHARS`` characters."""
         if len(text) > MAX_CHARS:
             head = MAX_CHARS * 2 // 3
             text = f"{text[:head]} {text[head - MAX_CHARS :]}"
-        ids = self._ids(text)
-        if not ids:
+        picked = self._ids(text)[:MAX_TOKENS]
+        if not len(picked):
             return np.zeros(self.rows.shape[1], dtype=np.float32)
-        picked = np.array(ids[:MAX_TOKENS])
         total: NDArray[np.float32] = self.scales.take(picked) @ self.rows.take(picked, axis=0).astype(np.float32)
         norm = math.sqrt(total @ total)
-        return total / np.float32(norm) if norm > 0 else total
+        return total / norm if norm > 0 else total
 
-    def _ids(self, text: str) -> list[int]:
-        """Return the tokens of the words that are one token, then those of the others."""
+    def _ids(self, text: str) -> NDArray[np.int64]:
+        """Return the tokens of the text's words; when they are too many, those of words that are one token first."""
         words = text.encode().translate(_PLAIN).decode().split() if text.isascii() else _WORD.findall(text)
-        known = self.known
-        ids = [known[w] for w in words if w in known]
-        if len(ids) < len(words):
-            rest = [w for w in words if w not in known]
-            parts = [[known[c] for c in w if c in known] if w >= _EAST else self.remembered.get(w) for w in rest]
-            new = self._tokenize([w for w, part in zip(rest, parts, strict=True) if part is None])
-            for part in parts:
-                ids += next(new) if part is None else part
-        return ids
+        try:
+            parts = list(map(self.remembered.__getitem__, words))
+        except KeyError:
+            parts = self._tokens(words)
+        joined = b"".join(parts)
+        if len(joined) > MAX_TOKENS * _TOKEN.itemsize:
+            known = self.known
+            joined = b"".join([part for word, part in zip(words, parts, strict=True) if word in known])
+            joined += b"".join([part for word, part in zip(words, parts, strict=True) if word not in known])
+        return np.frombuffer(joined, dtype=_TOKEN)
 
-    def _tokenize(self, words: list[str]) -> Iterator[list[int]]:
-        """Give the tokens of each of ``words``, and remember those of plain words."""
-        if not words:
-            return
-        ids: list[int] = self.tokenizer.encode(" ".join(words), add_special_tokens=False).ids
-        starts = np.flatnonzero(self.opens[ids]).tolist()
-        if len(self.remembered) > _REMEMBERED:
-            self.remembered.clear()
-        for word, start, end in zip(words, starts, [*starts[1:], len(ids)], strict=True):
+    def _tokens(self, words: list[str]) -> list[bytes]:
+        """Return the tokens of each of ``words``, and remember them."""
+        known, remembered = self.known, self.remembered
+        if len(remembered) > _REMEMBERED:
+            remembered.clear()
+        here: dict[str, bytes] = {}
+        new: list[str] = []
+        for word in words:
+            if word in remembered:
+                here[word] = remembered[word]
+            elif word in known:
+                here[word] = remembered[word] = known[word]
+            elif word < _EAST:
+                new.append(word)
+            else:
+                here[word] = b"".join(map(known.get, word, repeat(b"")))
+                if len(word) <= _SHORT:
+                    remembered[word] = here[word]
+        for word, tokens in zip(new, self._tokenize(new), strict=True):
+            here[word] = tokens
             if len(word) <= _SHORT or (len(word) <= _LONGEST_REMEMBERED and word.isalpha()):
-                self.remembered[word] = ids[start:end]
-            yield ids[start:end]
+                remembered[word] = tokens
+        return [here[word] for word in words]
+
+    def _tokenize(self, words: list[str]) -> list[bytes]:
+        """Return the tokens of each of ``words``, which the tokenizer has to find."""
+        if not words:
+            return []
+        ids = np.array(self.tokenizer.encode(" ".join(words), add_special_tokens=False).ids, dtype=_TOKEN)
+        starts = np.flatnonzero(self.opens[ids]).tolist()
+        return [ids[start:end].tobytes() for start, end in zip(starts, [*starts[1:], len(ids)], strict=True)]
 
 
 def load_embedder() -> Embedder | None:
@@ -129,13 +160,14 @@ def read_rows(weights: Path, tokenizer: Path) -> WordRows | None:
     loaded.normalizer = None
     loaded.pre_tokenizer = Metaspace(replacement=_SPACE, prepend_scheme="always", split=True)
     vocabulary: dict[str, int] = loaded.get_vocab()
-    known = {t: i for t, i in vocabulary.items() if len(t) == 1 and t >= _EAST and t.isalpha() and i < count}
+    tokens = [i.tobytes() for i in np.arange(count, dtype=_TOKEN)]
+    known = {t: tokens[i] for t, i in vocabulary.items() if len(t) == 1 and t >= _EAST and t.isalpha() and i < count}
     opens = np.zeros(count, dtype=np.bool_)
     for token, i in vocabulary.items():
         if token[0] == _SPACE and i < count:
             opens[i] = True
             if _WORD.fullmatch(token[1:]):
-                known[token[1:]] = i
+                known[token[1:]] = tokens[i]
     made = WordRows(rows, scales, known, opens, loaded)
     made("warm up")
     return made

@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field
 from itertools import chain, repeat
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 import numpy as np
 
@@ -52,10 +52,13 @@ class ClassifierModel:
     temperature: float = 1.0
     abstain_below: float = 0.25
     version: str = ""
-    table: NDArray[np.float32] = field(init=False, repr=False)
-    """``term_weights`` times ``term_scale``, and a last row of zeros for the terms that are not in the vocabulary."""
+    table: NDArray[np.int8] = field(init=False, repr=False)
+    """``term_weights``, and a last row of zeros for the terms that are not in the vocabulary."""
     tasks: tuple[TaskType | None, ...] = field(init=False, repr=False)
     """The task of each class; None for ``follow_up``."""
+    general: int = field(init=False, repr=False)
+    follow_up: int = field(init=False, repr=False)
+    """The places of ``general`` and of ``follow_up`` among the classes."""
 
     def __post_init__(self) -> None:
         """Refuse arrays that do not fit together, or numbers out of range."""
@@ -75,10 +78,10 @@ class ClassifierModel:
         if not (self.temperature > 0 and 0 <= self.abstain_below <= 1 and self.system_weight >= 0):
             msg = "temperature must be above 0, abstain_below within [0, 1], system_weight at least 0"
             raise ValueError(msg)
-        table = np.zeros((len(self.names) + 1, n), dtype=np.float32)
-        np.multiply(self.term_weights, self.term_scale, out=table[:-1])
-        object.__setattr__(self, "table", table)
+        object.__setattr__(self, "table", np.vstack((self.term_weights, np.zeros((1, n), dtype=np.int8))))
         object.__setattr__(self, "tasks", tuple(None if c == FOLLOW_UP else TaskType(c) for c in self.classes))
+        object.__setattr__(self, "general", self.classes.index(TaskType.GENERAL))
+        object.__setattr__(self, "follow_up", self.classes.index(FOLLOW_UP))
 
 
 def classify(
@@ -124,43 +127,51 @@ def _content_profile(prompt: Prompt, features: Features, model: ClassifierModel)
     evidence = _evidence(spoken, best, features, model)
     if confidence < model.abstain_below and task is not TaskType.GENERAL:
         evidence = (f"unsure: {task} at {confidence:.2f}", *evidence)
-        general = min(1.0, chances[model.tasks.index(TaskType.GENERAL)])
+        general = min(1.0, chances[model.general])
         return TaskProfile(TaskType.GENERAL, general, task, None, evidence), evidence
     return TaskProfile(task, confidence, runner_up, None, evidence), evidence
 
 
-def _content(prompt: Prompt, features: Features, model: ClassifierModel) -> tuple[list[float], list[NDArray[np.intp]]]:
-    """Return each class's probability (0 for ``follow_up``) and the table's rows of the terms of every text read."""
-    spoken: list[NDArray[np.intp]] = []
-    logits = model.bias + features.dense @ model.dense_weights
-    logits += _text_logits(prompt.user, model, spoken)
+def _content(prompt: Prompt, features: Features, model: ClassifierModel) -> tuple[list[float], list[Said]]:
+    """Return each class's probability (0 for ``follow_up``) and what the terms of every text read say."""
+    spoken = [_read(prompt.user, model)]
+    logits = model.bias + features.dense @ model.dense_weights + spoken[0].logits
     if prompt.system:
-        logits += model.system_weight * _text_logits(prompt.system, model, spoken)
+        spoken.append(_read(prompt.system, model))
+        logits += model.system_weight * spoken[1].logits
     if features.embedding is not None and not features.hashed:
         logits += features.embedding @ model.embedding_weights
     chances = _softmax(logits, model.temperature)
-    follow_up = model.tasks.index(None)
-    share, chances[follow_up] = chances[follow_up], 0.0
+    share, chances[model.follow_up] = chances[model.follow_up], 0.0
     if not prompt.before:  # nothing there that could be followed: the doubt is nobody's
-        chances[model.tasks.index(TaskType.GENERAL)] += share
+        chances[model.general] += share
     elif prompt.user_chars <= FOLLOW_UP_CHARS:
-        earlier = _earlier(prompt, features, model, spoken)
+        spoken.append(_read(prompt.before, model))
+        earlier = _earlier(spoken[-1], features, model)
         chances = [p + share * q for p, q in zip(chances, earlier, strict=True)]
     else:  # a long turn speaks for itself
         chances = [p / max(1e-9, 1.0 - share) for p in chances]
     return chances, spoken
 
 
-def _earlier(prompt: Prompt, features: Features, model: ClassifierModel, spoken: list[NDArray[np.intp]]) -> list[float]:
-    logits = model.bias + _text_logits(prompt.before, model, spoken)
+def _earlier(said: Said, features: Features, model: ClassifierModel) -> list[float]:
+    logits = model.bias + said.logits
     if features.context_embedding is not None:
         logits += features.context_embedding @ model.embedding_weights
-    logits[model.tasks.index(None)] = -np.inf
+    logits[model.follow_up] = -np.inf
     return _softmax(logits, model.temperature)
 
 
-def _text_logits(text: str, model: ClassifierModel, spoken: list[NDArray[np.intp]]) -> NDArray[np.float32]:
-    """Sum what the text's terms and concepts say, each block over the root of its size; add their rows to ``spoken``.
+class Said(NamedTuple):
+    """What the terms of one text say: their rows of the table, the weights there, and the sum for each class."""
+
+    rows: NDArray[np.intp]
+    weights: NDArray[np.int8]
+    logits: NDArray[np.float32]
+
+
+def _read(text: str, model: ClassifierModel) -> Said:
+    """Sum what the text's terms and concepts say, each block over the root of its size.
 
     Terms that the vocabulary lacks point at the row of zeros: one gather and one product serve a whole text.
     """
@@ -169,12 +180,11 @@ def _text_logits(text: str, model: ClassifierModel, spoken: list[NDArray[np.intp
     n, m = len(said), len(meant)
     looked_up = map(model.vocabulary.get, chain(said, meant), repeat(len(model.names)))
     rows = np.fromiter(looked_up, dtype=np.intp, count=n + m)
-    values = np.empty(n + m, dtype=np.float32)
-    values[:n] = 1 / math.sqrt(max(1, n))
-    values[n:] = 1 / math.sqrt(max(1, m))
-    spoken.append(rows)
-    logits: NDArray[np.float32] = values @ model.table.take(rows, axis=0)
-    return logits
+    shares = np.empty(n + m, dtype=np.float32)
+    shares[:n] = 1 / math.sqrt(n or 1)
+    shares[n:] = 1 / math.sqrt(m or 1)
+    weights = model.table.take(rows, axis=0)
+    return Said(rows, weights, (shares @ weights.astype(np.float32)) * model.term_scale)
 
 
 def _softmax(logits: NDArray[np.float32], temperature: float) -> list[float]:
@@ -186,18 +196,16 @@ def _softmax(logits: NDArray[np.float32], temperature: float) -> list[float]:
     return [x / total for x in powers]
 
 
-def _evidence(spoken: list[NDArray[np.intp]], best: int, features: Features, model: ClassifierModel) -> tuple[str, ...]:
+def _evidence(spoken: list[Said], best: int, features: Features, model: ClassifierModel) -> tuple[str, ...]:
     """Name the vocabulary's words and concepts that spoke most for class ``best``, and what the text looks like."""
-    rows = spoken[0] if len(spoken) == 1 else np.concatenate(spoken)
-    size, width = model.term_weights.shape
-    rows = rows[rows < size]
-    gains = model.term_weights.reshape(-1).take(rows * width + best).astype(np.int64)
-    keys = gains * size - rows  # sorts by gain, then the more frequent term first, whatever order sets had
+    size = len(model.names)
+    # Sorts by gain, then the more frequent term first, whatever order sets had; unknown terms stay below 0.
+    keys = np.concatenate([said.weights[:, best] * np.int64(size) - said.rows for said in spoken])
     keys.sort()
     found: list[str] = []
     for key in keys[: -EVIDENCE_POOL - 1 : -1].tolist():
-        shown = model.names[-key % size].strip("^$*~#")
-        if key > 0 and _is_single(shown) and shown not in found:
+        shown = model.names[-key % size].strip("^$*~#") if key > 0 else ""
+        if _is_single(shown) and shown not in found:
             found.append(shown)
             if len(found) == EVIDENCE_TERMS:
                 break

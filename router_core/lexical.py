@@ -19,7 +19,7 @@ from __future__ import annotations
 import re
 from collections import defaultdict
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import combinations, pairwise
 from operator import add
 from typing import Final
@@ -44,6 +44,8 @@ RUN_ENDS: Final = 24
 LONGEST_STEM: Final = 9
 HEAD: Final = 2
 LONGEST_IN_RUN: Final = 4
+REMEMBERED: Final = 16_384
+LONGEST_REMEMBERED: Final = 24
 
 _UNSPACED: Final = "\u0e00"
 """First character from which a run of letters is taken to be written without spaces (Thai, Han, kana)."""
@@ -62,13 +64,19 @@ _CODE_PAIRS: Final = (("\n", "\n    "), ("\t", "\n\t"), ("/", "//"), (":", "::")
 """Marks of two characters or more, and for each a character without which it need not be searched."""
 
 
+Heard = tuple[tuple[str, ...], frozenset[str]]
+"""The concepts of a word, and the words that may follow it in a phrase."""
+_NOTHING: Final[frozenset[str]] = frozenset()
+
+
 @dataclass(frozen=True, slots=True)
 class Lexicon:
     """Words and word stems of many languages and the concepts they stand for (a word may stand for several).
 
     The other tables say the same in the form that reading needs: concepts as terms (``=check``), the lengths of the
     stems that begin with a word's first ``HEAD`` letters and of the entries that begin with a character inside an
-    unspaced run, both the longest first, and which words open an entry of two or three words.
+    unspaced run, both the longest first, and for each word that opens an entry of two or three words those that may
+    follow it. ``heard`` remembers what the words met so far said (none with digits); it is emptied when full.
     """
 
     words: Mapping[str, tuple[str, ...]]
@@ -77,18 +85,20 @@ class Lexicon:
     said_stems: Mapping[str, tuple[str, ...]]
     stem_sizes: Mapping[str, tuple[int, ...]]
     run_sizes: Mapping[str, tuple[int, ...]]
-    phrase_starts: frozenset[str]
+    followers: Mapping[str, frozenset[str]]
+    heard: dict[str, Heard | None] = field(default_factory=dict, repr=False, compare=False)
 
     @classmethod
     def of(cls, words: Mapping[str, tuple[str, ...]], stems: Mapping[str, tuple[str, ...]]) -> Lexicon:
         """Build a lexicon from its two tables."""
         said, said_stems = _as_terms(words), _as_terms(stems)
         stem_sizes = _sizes([(stem[:HEAD], stem) for stem in stems if not _is_unspaced(stem[0])])
-        starts = frozenset(entry.partition(" ")[0] for entry in words if " " in entry)
-        for start in starts - words.keys():  # so that a word that is not in ``said`` opens no phrase
-            said[start] = _of_stem(start, said_stems, stem_sizes.get(start[:HEAD], ()))
+        followers: defaultdict[str, set[str]] = defaultdict(set)
+        for first, second, *_ in [entry.split(" ") for entry in words if " " in entry]:
+            followers[first].add(second)
+        frozen = {first: frozenset(seconds) for first, seconds in followers.items()}
         runs = _sizes([(word[0], word) for word in words if len(word) <= LONGEST_IN_RUN and word[0] >= _UNSPACED])
-        return cls(words, stems, said, said_stems, stem_sizes, runs, starts)
+        return cls(words, stems, said, said_stems, stem_sizes, runs, frozen)
 
 
 def _as_terms(table: Mapping[str, tuple[str, ...]]) -> dict[str, tuple[str, ...]]:
@@ -163,9 +173,10 @@ def _mixed(found: list[str], out: set[str]) -> list[str]:
 
 def _run(run: str, out: set[str], *, first: bool) -> None:
     """Add the pairs and triples of a run written without spaces, and its opening and closing ones marked."""
-    pairs = list(map(add, run, run[1:]))
-    out.update(pairs or [run])
-    out.update(map(add, pairs, run[2:]))
+    chars = list(run)
+    pairs = list(map(add, chars, chars[1:]))
+    out.update(pairs or chars)
+    out.update(map(add, pairs, chars[2:]))
     if first:
         out.update(["^" + p for p in pairs[:6]])
     out.update(["$" + p for p in pairs[-4:]])
@@ -194,22 +205,33 @@ def concepts(found: list[str], lexicon: Lexicon) -> set[str]:
 
 def _spoken(found: list[str], lexicon: Lexicon) -> list[tuple[int, tuple[str, ...]]]:
     """Return the concepts of each word and of the phrase it opens, with the word's place."""
-    known, starts, sizes, stems = lexicon.said, lexicon.phrase_starts, lexicon.stem_sizes, lexicon.said_stems
+    heard, known = lexicon.heard, lexicon.said
     spoken: list[tuple[int, tuple[str, ...]]] = []
     for i, word in enumerate(found):
-        if word in known:
-            said = known[word]
-            if word in starts:
-                said += known.get(" ".join(found[i : i + 2]), ()) + known.get(" ".join(found[i : i + 3]), ())
-        elif (head := word[:HEAD]) in sizes:
-            said = _of_stem(word, stems, sizes[head])
-        elif word >= _UNSPACED and _is_unspaced(word[0]):
-            said = _of_run(word, lexicon)
-        else:
+        told = heard[word] if word in heard else _hear(word, lexicon)
+        if told is None:
             continue
+        said, followers = told
+        if followers and i + 1 < len(found) and found[i + 1] in followers:
+            said += known.get(" ".join(found[i : i + 2]), ()) + known.get(" ".join(found[i : i + 3]), ())
         if said:
             spoken.append((i, said))
     return spoken
+
+
+def _hear(word: str, lexicon: Lexicon) -> Heard | None:
+    """Return what ``word`` says and what may follow it in a phrase, None for neither; remember it."""
+    heard, said, followers = lexicon.heard, lexicon.said.get(word, ()), lexicon.followers.get(word, _NOTHING)
+    if not said and not followers and word >= _UNSPACED and _is_unspaced(word[0]):
+        said = _of_run(word, lexicon)
+        return (said, _NOTHING) if said else None  # a sentence rather than a word: not to be remembered
+    said = said or _of_stem(word, lexicon.said_stems, lexicon.stem_sizes.get(word[:HEAD], ()))
+    told = (said, followers) if said or followers else None
+    if len(word) <= LONGEST_REMEMBERED and not any(map(str.isdigit, word)):  # else it may be a key
+        if len(heard) >= REMEMBERED:
+            heard.clear()
+        heard[word] = told
+    return told
 
 
 def _of_stem(word: str, stems: Mapping[str, tuple[str, ...]], sizes: tuple[int, ...]) -> tuple[str, ...]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import gc
 import logging
 import os
 import random
@@ -34,7 +33,6 @@ from gateway.forward.known_wires import ADDRESSES, KnownWires
 from gateway.idempotency import Idempotency
 from gateway.keys import KeyRing
 from gateway.learner import Learner
-from gateway.memory import give_back_memory
 from gateway.observe.watching import Watching
 from gateway.pacing import Pacing
 from gateway.rate_limits import RateLimits
@@ -205,10 +203,6 @@ async def start(services: Services) -> None:
     services.watcher.holder.on_reload(lambda _, report: _log.info("%s", report))
     warm_classifier(services)
     await _warm(services)
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(50_000, 20, 20)
-    give_back_memory()
     services.ready = True
 
 

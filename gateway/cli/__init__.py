@@ -6,6 +6,9 @@ import argparse
 import importlib
 import sys
 from collections.abc import Sequence
+from typing import Any
+
+from gateway.memory import collector_rests
 
 COMMANDS = ("serve", "check", "explain", "stats", "keys", "calibrate", "backtest", "ledger", "experiments")
 
@@ -20,7 +23,7 @@ def parser(names: Sequence[str] = COMMANDS) -> argparse.ArgumentParser:
     commands = top.add_subparsers(dest="command", metavar="COMMAND", required=True)
     for name in names:
         try:
-            module = importlib.import_module(f"gateway.cli.{name}")
+            module = _module(name)
         except ModuleNotFoundError as exc:
             if exc.name != f"gateway.cli.{name}":
                 raise
@@ -29,12 +32,17 @@ def parser(names: Sequence[str] = COMMANDS) -> argparse.ArgumentParser:
     return top
 
 
+def _module(name: str) -> Any:
+    with collector_rests():
+        return importlib.import_module(f"gateway.cli.{name}")
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a command; returns its exit code."""
     given = sys.argv[1:] if argv is None else argv
     # The command alone when it is known: nobody should wait for what the others import.
     args = parser(given[:1] if given and given[0] in COMMANDS else COMMANDS).parse_args(given)
-    module = importlib.import_module(f"gateway.cli.{args.command}")
+    module = _module(args.command)
     try:
         return int(module.run(args))
     except KeyboardInterrupt:

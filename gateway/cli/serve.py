@@ -21,6 +21,7 @@ from gateway.config.settings import VARIABLES, Settings, check_bind
 from gateway.demo.fleet import FLEET, DemoFailed, DemoProvider, hand_down, spawn, stop_fleet
 from gateway.http.asgi import GatewayApp
 from gateway.http.server import guarded
+from gateway.memory import collector_rests, settle
 from gateway.observe.logs import Logs
 from gateway.services import Services
 from gateway.state import connect_store
@@ -140,16 +141,19 @@ def listen(settings: Settings) -> socket.socket:
 
 async def serve(settings: Settings, listener: socket.socket) -> int:
     """Build, start, listen; on SIGTERM or SIGINT drain and flush."""
-    config, fleet = await load_with_demo(settings)
-    warnings: list[str] = []
-    services = build(settings, config, fleet, await connect_store(settings.store_url, warn=warnings.append))
-    services.warnings.extend(warnings)
-    app = GatewayApp(services)
-    server = Server(services, app)
+    with collector_rests():
+        config, fleet = await load_with_demo(settings)
+        warnings: list[str] = []
+        services = build(settings, config, fleet, await connect_store(settings.store_url, warn=warnings.append))
+        services.warnings.extend(warnings)
+        app = GatewayApp(services)
+        server = Server(services, app)
     if WORKER in os.environ:
         end_with_parent()
     try:
-        await start(services)
+        with collector_rests():
+            await start(services)
+        settle()
         services.watcher.install_sighup()
         port = listener.getsockname()[1]
         if os.environ.get(WORKER, "0") == "0":

@@ -11,13 +11,12 @@ import queue
 import sys
 import time
 import traceback
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from logging.handlers import QueueHandler, QueueListener
 from typing import Any, Final, TextIO
 
 import orjson
-import structlog
 
 from gateway.secrets import scrub
 from router_core.outcome import AttemptOutcome, RequestOutcome
@@ -104,7 +103,7 @@ class LineFormatter(logging.Formatter):
     def __init__(self, *, console: bool = False, colors: bool = False) -> None:
         """Choose the form."""
         super().__init__()
-        self._console = structlog.dev.ConsoleRenderer(colors=colors) if console else None
+        self._console = _console(colors=colors) if console else None
 
     def format(self, record: logging.LogRecord) -> str:
         """Return the line, scrubbed."""
@@ -120,6 +119,12 @@ class LineFormatter(logging.Formatter):
         if self._console is None:
             return scrub(orjson.dumps(event, default=str, option=orjson.OPT_NON_STR_KEYS).decode())
         return scrub(str(self._console(None, record.levelname.lower(), event)))
+
+
+def _console(*, colors: bool) -> Callable[[None, str, dict[str, Any]], str]:
+    import structlog  # noqa: PLC0415 - a server's lines are JSON
+
+    return structlog.dev.ConsoleRenderer(colors=colors)
 
 
 class Logs:

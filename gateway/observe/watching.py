@@ -5,13 +5,15 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import Callable, Mapping
-from typing import Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from gateway.clock import SYSTEM
 from gateway.observe.logs import RequestLog
 from gateway.observe.observer import Listener, Observer
 from gateway.observe.tracing import Tracing, from_environment
-from gateway.observe.webhook import Webhook
+
+if TYPE_CHECKING:
+    from gateway.observe.webhook import Webhook
 
 BOOT: Final = "GATEWAY_BOOT"
 """Set by whoever starts several workers, to ``SECONDS.NAME``."""
@@ -76,6 +78,8 @@ class Watching:
     def _webhook(self, url: Address | None) -> Webhook | None:
         if url is None:
             return None
+        from gateway.observe.webhook import Webhook  # noqa: PLC0415 - it brings an HTTP client, which few need
+
         try:
             return Webhook(url.reveal())
         except ValueError as exc:

@@ -1,0 +1,37 @@
+"""What a start does not wait for: a package that only some gateways need is imported where it is needed."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+LATE = (
+    "litellm",
+    "openai",
+    "httpx",
+    "aiohttp",
+    "redis",
+    "structlog",
+    "rich",
+    "gateway.observe.webhook",
+    "gateway.backtest",
+)
+
+
+def imported(code: str) -> list[str]:
+    code = f"import sys\n{code}\nprint(*[name for name in {LATE!r} if name in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
+    return done.stdout.split()
+
+
+def test_serving_imports_no_package_that_only_some_gateways_need():
+    assert imported("import gateway.cli.serve") == []
+
+
+def test_a_console_needs_the_renderer_and_a_webhook_its_client():
+    code = (
+        "from gateway.observe.logs import LineFormatter; from gateway.observe.watching import Watching\n"
+        "from gateway.secrets import Secret\n"
+        "LineFormatter(console=True); Watching({}, webhook_url=Secret('https://hooks.example/x'))"
+    )
+    assert {"structlog", "gateway.observe.webhook"} <= set(imported(code))

@@ -109,7 +109,7 @@ class Learner:
         self.epochs[family, deployment] = epoch
         judged = family == JUDGED
         self._pending = [
-            replace(item, fields={}, duration_bin=None, first_bin=None)
+            item._replace(fields={}, duration_bin=None, first_bin=None)
             if item.deployment == deployment and series_keys.family(item) == family
             else item
             for item in self._pending
@@ -244,9 +244,9 @@ class Learner:
         for item in self._pending:
             row, window = series_keys.row_key(item, self.epochs), series_keys.window_key(item, policy)
             if row in totals:
-                again.append(item if window in totals else replace(item, recent=None))
+                again.append(item if window in totals else item._replace(recent=None))
             elif window in totals:
-                again.append(replace(item, fields={}, duration_bin=None, first_bin=None))
+                again.append(item._replace(fields={}, duration_bin=None, first_bin=None))
         if again:
             self._held = self._held.plus(again, policy)
 

@@ -33,8 +33,7 @@ class Summary(NamedTuple):
     mean_cost_usd: float | None
 
 
-@dataclass(frozen=True, slots=True)
-class Increment:
+class Increment(NamedTuple):
     """What one observation adds to one series: ``weight`` times each field, and to at most one bin of each sketch.
 
     ``recent`` are (requests, successes, seconds of good answers, USD), unweighted; None adds nothing to the window.

@@ -101,10 +101,11 @@ class Recorder:
 
     def _record(self, finished: Finished) -> None:
         record = self.record(finished)
+        data = orjson.dumps(record)
         ctx, outcome = finished
-        self._sink.request(outcome, record)
+        self._sink.request(outcome, record, data)
         expires = outcome.at + ctx.policy.capture.decision_days * _DAY_S
-        self._documents.append((KIND, ctx.decision_id, orjson.dumps(record), expires))
+        self._documents.append((KIND, ctx.decision_id, data, expires))
         if self._ledger_rows is not None:
             self._rows.extend(self._ledger_rows(outcome, ctx))
 

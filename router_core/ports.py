@@ -95,8 +95,8 @@ class EventSink(Protocol):
         """Hear of one finished call."""
         ...
 
-    def request(self, outcome: RequestOutcome, record: Mapping[str, Any]) -> None:
-        """Hear of one finished request; ``record`` is its decision record, ready for storage."""
+    def request(self, outcome: RequestOutcome, record: Mapping[str, Any], data: bytes) -> None:
+        """Hear of one finished request; ``record`` is its decision record, ``data`` the same as JSON, as stored."""
         ...
 
 

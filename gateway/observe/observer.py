@@ -66,7 +66,7 @@ class Observer:
         self._now = now
         self.sums = Aggregates(boot or f"{int(now())}.{secrets.token_hex(4)}")
         self.stats = Stats(self.sums, now)
-        self.feed: Feed[tuple[RequestOutcome, Mapping[str, Any]]] = Feed(kept_decisions)
+        self.feed: Feed[tuple[RequestOutcome, bytes]] = Feed(kept_decisions)
         self.listener_errors = 0
         self.watch = Watch(self._anomaly)
         self.on_anomaly: Callable[[Anomaly], None] | None = None
@@ -84,8 +84,11 @@ class Observer:
         for listener in self._listeners:
             self._guard(listener.attempt, outcome)
 
-    def request(self, outcome: RequestOutcome, record: Mapping[str, Any]) -> None:
-        """Book one finished request: for everybody, for its key and for its tags; keep its record; tell watchers."""
+    def request(self, outcome: RequestOutcome, record: Mapping[str, Any], data: bytes | None = None) -> None:
+        """Book one finished request: for everybody, for its key and for its tags; keep its record; tell watchers.
+
+        The record is kept as JSON (``data``, made here when not given): one thing to hold and to let go, not hundreds.
+        """
         at, task, key_id = outcome.at, str(outcome.task), outcome.key_id
         fields = fold.of_request(outcome, fold.baseline(candidates_of(record), outcome))
         callers = fold.callers(outcome.attempts, outcome.served_by)
@@ -104,7 +107,7 @@ class Observer:
                 self.sums.add(_labels(attempt, key_id), attempt.at, fold.of_attempt(attempt) | share)
             for deployment, share in callers.items():
                 self.sums.add((fold.ATTEMPTS, key_id, self._provider(deployment), deployment, task), at, share)
-        self.feed.keep(outcome.decision_id, (outcome, record))
+        self.feed.keep(outcome.decision_id, (outcome, orjson.dumps(record) if data is None else data))
         if self.feed.watched:
             self.feed.tell(Event("decision", summarise(outcome, record)))
         for listener in self._listeners:
@@ -113,13 +116,13 @@ class Observer:
     def decisions(self, limit: int = 50, stored: Iterable[bytes] = ()) -> list[Row]:
         """Return the last decisions and what became of them, the newest first: own ones, and the store's records."""
         rows = {row["id"]: row for data in stored if (row := _read(data)) is not None}
-        rows.update((outcome.decision_id, summarise(outcome, record)) for outcome, record in self.feed.last(limit))
+        rows.update((outcome.decision_id, _summary(outcome, data)) for outcome, data in self.feed.last(limit))
         return sorted(rows.values(), key=lambda row: -float(row["at"] or 0.0))[:limit]
 
     def decision(self, decision_id: str) -> Row | None:
         """Return one of the last decisions, None when it is not among them."""
         found = self.feed.find(decision_id)
-        return None if found is None else summarise(*found)
+        return None if found is None else _summary(*found)
 
     def reward(self, reward: Reward, expected: float | None = None) -> None:
         """Book one judged answer; ``expected`` in [0, 1] is the quality its decision had expected of it."""
@@ -258,6 +261,10 @@ def _read(data: bytes) -> Row | None:
     except orjson.JSONDecodeError:
         return None
     return of_stored(record) if isinstance(record, dict) else None
+
+
+def _summary(outcome: RequestOutcome, data: bytes) -> Row:
+    return summarise(outcome, orjson.loads(data))
 
 
 def _labels(outcome: AttemptOutcome, scope: str) -> tuple[str, ...]:

@@ -26,7 +26,8 @@ class Sink:
     def attempt(self, outcome) -> None:
         raise AssertionError
 
-    def request(self, outcome, record) -> None:
+    def request(self, outcome, record, data) -> None:
+        assert orjson.loads(data)["id"] == record["id"] == outcome.decision_id
         if outcome.decision_id in self.odd:
             raise ZeroDivisionError
         self.heard.append(outcome.decision_id)

@@ -275,8 +275,8 @@ def test_a_decision_from_the_store_reads_like_ones_own():
     world.run(count=30, outage="anthropic")
     live = world.observer.decisions(30)
     stored = [
-        orjson.dumps({**record, "id": name, "key_id": outcome.key_id, "outcome": outcome_record(outcome)})
-        for name, (outcome, record) in world.observer.feed._records.items()
+        orjson.dumps({**orjson.loads(data), "id": name, "key_id": outcome.key_id, "outcome": outcome_record(outcome)})
+        for name, (outcome, data) in world.observer.feed._records.items()
     ]
     later = observer()
     garbage = [b"{", b"[]", b"{}", b'{"outcome": {}, "task": 1}']

@@ -11,15 +11,17 @@ import hashlib
 import logging
 import secrets
 import zlib
-from collections import OrderedDict
-from collections.abc import Mapping
+from collections import OrderedDict, deque
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from gateway.context import RequestContext
 from gateway.services import Services
 from router_core.outcome import AttemptOutcome, AttemptRole, RequestOutcome
+from router_core.policy import Policy
 from router_core.reward import of_outcome
+from router_core.task import TaskType
 from router_core.verify import verify
 
 if TYPE_CHECKING:
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger("gateway.signals")
 _DELAY_S: Final = 0.05
+_AT_ONCE: Final = 5
 REASK_S: Final = 120.0
 """The same prompt of the same caller within so many seconds means that the first answer did not do."""
 _MOST_PROMPTS: Final = 10_000
@@ -38,9 +41,13 @@ _FORM: Final = frozenset({"not_empty", "not_cut", _REFUSED})
 
 
 class _Asked(NamedTuple):
-    at: float
-    ctx: RequestContext
+    """An answered request, as far as its rewards need it: contexts are large, and many are remembered."""
+
     attempt: AttemptOutcome
+    policy: Policy
+    secondary: TaskType | None
+    features: Any
+    expected: float | None
 
 
 class Signals:
@@ -51,6 +58,7 @@ class Signals:
         self._services = services
         self._key = secrets.token_bytes(16)
         self._asked: OrderedDict[bytes, _Asked] = OrderedDict()
+        self._waiting: deque[tuple[RequestContext, AttemptOutcome, Mapping[str, Any] | None]] = deque()
 
     def after(
         self,
@@ -64,39 +72,39 @@ class Signals:
             answer = _streamed(stream, outcome)
         attempt = next((item for item in reversed(ctx.attempts) if item.deployment == outcome.served_by), None)
         if attempt is not None and ctx.policy.learning.enabled:
-            asyncio.get_running_loop().call_later(_DELAY_S, self._guarded, ctx, attempt, answer)
+            if not self._waiting:
+                asyncio.get_running_loop().call_later(_DELAY_S, self._judge_some)
+            self._waiting.append((ctx, attempt, answer))
 
-    def _guarded(self, ctx: RequestContext, attempt: AttemptOutcome, answer: Mapping[str, Any] | None) -> None:
-        try:
-            self._judge(ctx, attempt, answer)
-        except Exception:  # noqa: BLE001 - a learner's fault is never the request's
-            _log.exception("an answer could not be looked at")
+    def _judge_some(self) -> None:
+        """Look at a few answers; others get the loop in between, since one may take as long as ten requests."""
+        for _ in range(min(_AT_ONCE, len(self._waiting))):
+            try:
+                self._judge(*self._waiting.popleft())
+            except Exception:  # noqa: BLE001 - a learner's fault is never the request's
+                _log.exception("an answer could not be looked at")
+        if self._waiting:
+            asyncio.get_running_loop().call_soon(self._judge_some)
 
     def _judge(self, ctx: RequestContext, attempt: AttemptOutcome, answer: Mapping[str, Any] | None) -> None:
         found = _checks(ctx, answer)
         if any(check.name == _REFUSED for check in found):
             attempt = replace(attempt, refusal=True)  # declined in words, without the flag for it
-        self._learn(ctx, attempt, [check.held for check in found if check.name not in _FORM], reasked=False)
+        asked = _asked(ctx, attempt)
+        self._learn(asked, [check.held for check in found if check.name not in _FORM])
         name = self._name(ctx)
         before = self._asked.pop(name, None)
-        if before is not None and attempt.at - before.at <= REASK_S:
-            self._learn(before.ctx, before.attempt, (), reasked=True)
-        self._asked[name] = _Asked(attempt.at, ctx, attempt)
-        while len(self._asked) > _MOST_PROMPTS:
+        if before is not None and attempt.at - before.attempt.at <= REASK_S:
+            self._learn(before, (), reasked=True)
+        self._asked[name] = asked
+        if len(self._asked) > _MOST_PROMPTS:
             self._asked.popitem(last=False)
 
-    def _learn(
-        self, ctx: RequestContext, attempt: AttemptOutcome, checks: list[bool] | tuple[()], *, reasked: bool
-    ) -> None:
-        profile = ctx.decision.profile
-        reward = of_outcome(
-            attempt, checks, reasked=reasked, secondary=profile.secondary, features=ctx.routing.features
-        )
+    def _learn(self, asked: _Asked, checks: Sequence[bool], *, reasked: bool = False) -> None:
+        reward = of_outcome(asked.attempt, checks, reasked=reasked, secondary=asked.secondary, features=asked.features)
         if reward is not None:
-            facts = ctx.facts(attempt.deployment)
-            expected = facts.quality if facts is not None else None
-            self._services.learner.reward(reward, ctx.policy, expected)
-            self._services.observer.reward(reward, expected)
+            self._services.learner.reward(reward, asked.policy, asked.expected)
+            self._services.observer.reward(reward, asked.expected)
 
     def _name(self, ctx: RequestContext) -> bytes:
         """Return the keyed hash of who asked what."""
@@ -111,6 +119,12 @@ def keeps_text(ctx: RequestContext) -> bool:
     if not ctx.policy.learning.enabled or ctx.chat.n > 1:
         return False
     return "response_format" in ctx.chat.body or zlib.crc32(ctx.decision_id.encode()) % _EVERY == 0
+
+
+def _asked(ctx: RequestContext, attempt: AttemptOutcome) -> _Asked:
+    facts = ctx.facts(attempt.deployment)
+    expected = None if facts is None else facts.quality
+    return _Asked(attempt, ctx.policy, ctx.decision.profile.secondary, ctx.routing.features, expected)
 
 
 def _streamed(stream: ClientStream, outcome: RequestOutcome) -> dict[str, Any] | None:

@@ -88,6 +88,19 @@ async def test_a_quick_re_ask_speaks_against_the_first_answer_only(signals: Sign
     assert len(heard.rewards) == 1
 
 
+async def test_many_answers_at_once_are_all_looked_at_and_an_odd_one_is_passed_over(signals: Signals, heard: Heard):
+    for number in range(23):
+        ctx = context(f"prompt {number}", float(number))
+        if number == 7:
+            ctx.chat.body["messages"] = None
+        signals.after(ctx, outcome(ctx), answer("{}" if number % 2 else "no JSON"))
+    await asyncio.sleep(0.12)
+    assert [reward.at for reward in heard.rewards] == [float(number) for number in range(23)]
+    assert len(signals._asked) == 22
+    await take(signals, context("one more", 50.0), answer("{}"))
+    assert heard.rewards[-1].at == 50.0
+
+
 async def test_learning_that_is_switched_off_hears_nothing(signals: Signals, heard: Heard):
     off = Policy(learning=LearningPolicy(enabled=False))
     await take(signals, context("a", 1.0, off), answer("no JSON at all"))

@@ -11,14 +11,11 @@ from zlib import crc32
 import numpy as np
 
 from router_core.difficulty import difficulty
-from router_core.language import language_hint
 from router_core.lexical import code_share, words
 from router_core.prompt import Prompt, clip, read_prompt
 from router_core.tokens import estimate_tokens
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from numpy.typing import NDArray
 
 __all__ = ["DENSE_NAMES", "EMBEDDING_SIZE", "Embedder", "Features", "Prompt", "extract", "read_prompt"]
@@ -43,8 +40,8 @@ class Features:
     ``embedding`` is float32 of ``EMBEDDING_SIZE``, unit norm, zeros for an empty text; ``hashed`` tells that it was
     made of hashed words because no embedder was at hand (the two spaces are not comparable). ``context_embedding``
     embeds what came before a short last turn. ``dense`` holds one float32 for each of ``DENSE_NAMES``.
-    ``difficulty`` is how hard the text looks, about 0 with deviation 1 (``difficulty.py``). ``language`` is a hint:
-    an ISO 639-1 code, or "" when unknown. ``input_tokens`` is an estimate, at least 1.
+    ``difficulty`` is how hard the text looks, about 0 with deviation 1 (``difficulty.py``). ``input_tokens`` is an
+    estimate, at least 1.
     """
 
     embedding: NDArray[np.float32] | None
@@ -52,7 +49,6 @@ class Features:
     input_tokens: int
     code_share: float
     n_tools: int
-    language: str
     hashed: bool = False
     context_embedding: NDArray[np.float32] | None = None
     difficulty: float = 0.0
@@ -98,7 +94,16 @@ _OPENS_CODE: Final = re.compile(
     r"|SELECT |select |<\?php|<html|@\w+|async )"
 )
 _DIFF_SIGNS: Final = ("\n-", "\n+", "@@ ", "diff --git")
-_LOG_WORDS: Final = ("ERROR", "WARN", "INFO", "FATAL", "Traceback", "Exception", "\n    at ")
+_LOG_WORDS: Final = (
+    (b"ERROR", "ERROR"),
+    (b"WARN", "WARN"),
+    (b"INFO", "INFO"),
+    (b"FATAL", "FATAL"),
+    (b"T", "Traceback"),
+    (b"E", "Exception"),
+    (b"\n", "\n    at "),
+)
+"""What a log says, behind what ``_DULL`` leaves of it."""
 _CLOCK: Final = re.compile(r"\b\d\d:\d\d:\d\d")
 _SLOT: Final = re.compile(r"\$\{|\{\{|\{[A-Za-z_]|<[A-Z_]{3}|\[[A-Z][A-Za-z_]{2}|<<")
 _NUMBER: Final = re.compile(r"\d+")
@@ -120,6 +125,8 @@ _DIGITS: Final = bytes([c if 48 <= c < 58 else 32 for c in range(256)])
 """ASCII digits, and a space for all else."""
 _SHAPE: Final = bytes([48 if 48 <= c < 58 else 43 if c in b"-+*/=^%<>" else c for c in range(256)])
 """ASCII with every digit a 0 and every operator a +, so that plain searches rule out the expressions below."""
+_DULL: Final = b"abcdefghijklmnopqrstuvwxyz0123456789 "
+"""Most of a text; without it little is left to be searched for signs and capitals."""
 _BLANKS: Final = b" \t\n\r\f\v\x1c\x1d\x1e\x1f"
 _SCAN: Final = 720
 _SHORT_LINE: Final = 160
@@ -138,7 +145,6 @@ def extract(prompt: Prompt, embedder: Embedder | None) -> Features:
         input_tokens=estimate_tokens(prompt, share),
         code_share=share,
         n_tools=prompt.n_tools,
-        language=language_hint(text),
         hashed=embedder is None,
         context_embedding=embedder(prompt.before) if follow_up and embedder is not None else None,
         difficulty=difficulty(text, float(dense[0]), float(dense[1])),
@@ -150,36 +156,35 @@ def dense_features(prompt: Prompt, share: float) -> NDArray[np.float32]:
     text = clip(prompt.user, _SCAN * 2 // 3, _SCAN // 3)
     size = len(text) or 1
     plain = text.encode("ascii", "ignore")
+    signs = plain.translate(None, _DULL)
     wide = len(text) - len(plain)
     numbers = _NUMBER.findall(text) if wide else plain.translate(_DIGITS).split()
     shape = plain.translate(_SHAPE, _BLANKS) if numbers else b""
     sums = b"0+0" in shape or b"0+(" in shape or (wide > 0 and bool(numbers))
     tail = text[-40:].rstrip(" \n\r\t\"'”»)")
-    lines = text.count("\n")
+    lines = signs.count(b"\n")
     options, bullets, diffs, headings = _openings(text)
     values = (
         math.log1p(prompt.user_chars) / 10,
         sum(map(len, numbers)) / size,
         share,
-        min(text.count("?") + (text.count("？") + text.count("؟") if wide else 0), 5) / 5,
+        min(signs.count(b"?") + (text.count("？") + text.count("؟") if wide else 0), 5) / 5,
         float(tail.endswith(("?", "？", "؟"))),
         min(options, 5) / 5 if lines or size < _SHORT_LINE else 0.0,
-        _capped(_LATEX, text, 5) if "\\" in text or "$" in text or "{" in text else 0.0,
+        _capped(_LATEX, text, 5) if b"\\" in signs or b"$" in signs or b"{" in signs else 0.0,
         min(2.0, math.log1p(lines) / 5),
         min(bullets, 10) / 10 if lines else 0.0,
-        float("```" in text),
-        float('"""' in text),
+        float(b"```" in signs and "```" in text),
+        float(b'"""' in signs and '"""' in text),
         float(_OPENS_CODE.match(text) is not None),
-        min(diffs, 5) / 5
-        if diffs and ("\n-" in text or "\n+" in text or "@@ " in text or "diff --git" in text)
-        else 0.0,
-        min(sum([text.count(w) for w in _LOG_WORDS]) + _clocks(text, numbers, shape), 5) / 5,
-        _table_lines(text) / 10 if lines else 0.0,
-        _capped(_SLOT, text, 5) if "{" in text or "<" in text or "[" in text else 0.0,
+        min(diffs, 5) / 5 if diffs and any(sign in text for sign in _DIFF_SIGNS) else 0.0,
+        min(sum([text.count(word) for sign, word in _LOG_WORDS if sign in signs]) + _clocks(text, signs, shape), 5) / 5,
+        _table_lines(text, signs) / 10 if lines else 0.0,
+        _capped(_SLOT, text, 5) if b"{" in signs or b"<" in signs or b"[" in signs else 0.0,
         min(headings, 5) / 5,
         min(len(numbers), 20) / 20,
         _capped(_OPERATOR, text, 5) if sums else 0.0,
-        min(_identifiers(text, numbers, shape), 5) / 5,
+        min(_identifiers(text, signs, shape), 5) / 5,
         wide / size,
         float(_ROLE.match(text) is not None),
         float(prompt.user_chars <= _SHORT_TURN),
@@ -202,35 +207,36 @@ def _openings(text: str) -> list[int]:
     return counts
 
 
-def _clocks(text: str, numbers: Sequence[str | bytes], shape: bytes) -> int:
+def _clocks(text: str, signs: bytes, shape: bytes) -> int:
     """Count times of day; a digit of another script has no place in ``shape``, and none in a log."""
-    likely = len(numbers) > 2 and text.count(":") > 1 and b"00:00:00" in shape
-    return len(_CLOCK.findall(text)) if likely else 0
+    return len(_CLOCK.findall(text)) if signs.count(b":") > 1 and b"00:00:00" in shape else 0
 
 
-def _identifiers(text: str, numbers: Sequence[str | bytes], shape: bytes) -> int:
+def _identifiers(text: str, signs: bytes, shape: bytes) -> int:
     """Count CVE numbers, addresses, hashes and system paths."""
-    found = text.count("CVE-") + text.count("hxxp")
-    if "\\" in text:
+    found = text.count("hxxp")
+    if b"CVE-" in signs:
+        found += text.count("CVE-")
+    if b":\\" in signs:
         found += text.count(":\\")
-    if "/" in text:
+    if b"/" in signs:
         found += text.count("/etc/") + text.count("/bin/")
-    if numbers:
+    if shape:
         found += text.count("sha256") + text.count("0x")
-    if len(numbers) > 3 and shape.count(b".0") > 2:
-        found += len(_ADDRESS.findall(text))
+        if shape.count(b".0") > 2:
+            found += len(_ADDRESS.findall(text))
     return found
 
 
-def _table_lines(text: str) -> int:
+def _table_lines(text: str, signs: bytes) -> int:
     """Count lines, of the first and last ten, that hold two or more of the same separator; at most 10."""
-    marks = [mark for mark in ",|\t;" if text.count(mark) > 1]
+    marks = [mark for mark in ",|\t;" if signs.count(mark.encode()) > 1]
     if not marks:
         return 0
     lines = text.split("\n")
     shown = lines if len(lines) <= 20 else lines[:10] + lines[-10:]
-    rows = {i for mark in marks for i, x in enumerate(shown) if x.count(mark) > 1 and len(x) <= _SHORT_LINE}
-    return min(10, len(rows))
+    short = [line for line in shown if len(line) <= _SHORT_LINE]
+    return min(10, len({i for mark in marks for i, line in enumerate(short) if line.count(mark) > 1}))
 
 
 def hashed_embedding(text: str) -> NDArray[np.float32]:

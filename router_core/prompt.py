@@ -109,7 +109,7 @@ def read_prompt(body: Mapping[str, Any]) -> Prompt:
     """Read an OpenAI chat body. Never raises for a shape it does not know; linear in the body's text."""
     count = _Count()
     raw = body.get("messages")
-    messages = [m for m in raw if isinstance(m, Mapping)] if isinstance(raw, Sequence) else []
+    messages = [m for m in raw if isinstance(m, (dict, Mapping))] if isinstance(raw, (list, Sequence)) else []
     users: list[str] = []
     system: list[str] = []
     assistant = ""
@@ -161,7 +161,7 @@ def _content(content: object, count: _Count) -> str:
     for part in content:
         if isinstance(part, str):
             texts.append(part)
-        elif isinstance(part, Mapping):
+        elif isinstance(part, (dict, Mapping)):
             _part(part, texts, count)
     for text in texts:
         count.text(text)

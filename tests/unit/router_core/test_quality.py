@@ -26,7 +26,7 @@ def features(text: int = 0, **measures: float) -> Features:
     embedding = np.zeros(EMBEDDING_SIZE, dtype=np.float32)
     embedding[text % 2] = 1.0
     embedding[2 + text % 50] = 0.3
-    return Features(embedding / np.linalg.norm(embedding), dense, 10, 0.0, 0, "en")
+    return Features(embedding / np.linalg.norm(embedding), dense, 10, 0.0, 0)
 
 
 def table(count: int = 200):

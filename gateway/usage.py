@@ -22,7 +22,7 @@ def usage_of(usage: object) -> Usage | None:
     (OpenAI's meaning; https://platform.openai.com/docs/api-reference/chat/object). Parts larger than their whole are
     clipped to it.
     """
-    if not isinstance(usage, Mapping):
+    if not isinstance(usage, dict):
         return None
     prompt = _count(usage.get("prompt_tokens"))
     completion = _count(usage.get("completion_tokens"))
@@ -59,7 +59,7 @@ def usage_of(usage: object) -> Usage | None:
 
 def cost_of(usage: object) -> float | None:
     """Return what the provider itself says the call cost, in USD (``usage.cost``, as OpenRouter sends), or None."""
-    if not isinstance(usage, Mapping):
+    if not isinstance(usage, dict):
         return None
     cost = usage.get("cost")
     if isinstance(cost, bool) or not isinstance(cost, int | float) or not 0 <= cost <= _DEAREST_USD:
@@ -69,14 +69,18 @@ def cost_of(usage: object) -> float | None:
 
 def _first(*values: object) -> int:
     """Return the first positive count; a zero beside a real number elsewhere is a filler."""
-    return next((count for value in values if (count := _count(value))), 0)
+    for value in values:
+        if value is not None and (count := _count(value)):
+            return count
+    return 0
 
 
 def _count(value: object) -> int | None:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-        return None
-    return int(value) if 0 <= value <= _MOST else None
+    """Return a number of tokens, None for what is none; ``bool`` is neither of the two types."""
+    if type(value) is int or (type(value) is float and math.isfinite(value)):
+        return int(value) if 0 <= value <= _MOST else None
+    return None
 
 
 def _mapping(value: Any) -> Mapping[str, Any]:
-    return value if isinstance(value, Mapping) else {}
+    return value if isinstance(value, dict) else {}

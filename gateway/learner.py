@@ -196,8 +196,7 @@ class Learner:
         near, self._pending_quality = self._pending_quality, {}
         sums = {series_keys.near_key(key, self.epochs): added for key, added in near.items()}
         maxima: dict[str, float] = {}
-        for item in pending:
-            series_keys.flatten(item, sums, maxima, policy, self.epochs)
+        series_keys.flatten(pending, sums, maxima, policy, self.epochs)
         return sums, maxima
 
     def apply(self, totals: Mapping[str, Mapping[str, float]], maxima: Mapping[str, float], policy: Policy) -> None:

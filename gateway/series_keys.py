@@ -8,7 +8,7 @@ late ones too, can then be told from those since, and workers agree without aski
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Final, NamedTuple
 
 from router_core.policy import Policy
@@ -84,21 +84,42 @@ def window_key(item: Increment, policy: Policy) -> str:
 
 
 def flatten(
-    item: Increment, sums: dict[str, dict[str, float]], maxima: dict[str, float], policy: Policy, epochs: Epochs
+    items: Iterable[Increment],
+    sums: dict[str, dict[str, float]],
+    maxima: dict[str, float],
+    policy: Policy,
+    epochs: Epochs,
 ) -> None:
-    """Add an increment to sums and to the latest observation of its row."""
-    key = row_key(item, epochs)
-    row = sums.setdefault(key, {})
+    """Add increments to sums, and to the latest observation of each row. Names are made once for all of a row."""
+    rows: dict[tuple[str, str, bool], list[Increment]] = {}
+    for item in items:
+        rows.setdefault((item.deployment, item.task, "rw" in item.fields), []).append(item)
+    for found in rows.values():
+        key = row_key(found[0], epochs)
+        row = sums.setdefault(key, {})
+        for item in found:
+            _add(item, row)
+        maxima[key] = max(maxima.get(key, 0.0), *(item.at for item in found))
+        windows: dict[int, dict[str, float]] = {}
+        for item in found:
+            if item.recent is None:
+                continue
+            bucket = half_window(item.at, policy)
+            window = windows.get(bucket)
+            if window is None:
+                window = windows[bucket] = sums.setdefault(window_key(item, policy), {})
+            for name, value in zip(_RECENT, item.recent, strict=True):
+                window[name] = window.get(name, 0.0) + value
+
+
+def _add(item: Increment, row: dict[str, float]) -> None:
+    weight = item.weight
     for name, value in item.fields.items():
-        row[name] = row.get(name, 0.0) + item.weight * value
+        row[name] = row.get(name, 0.0) + weight * value
     for letter, index in (("d", item.duration_bin), ("t", item.first_bin)):
         if index is not None:
-            row[f"{letter}{index}"] = row.get(f"{letter}{index}", 0.0) + item.weight
-    maxima[key] = max(maxima.get(key, 0.0), item.at)
-    if item.recent is not None:
-        window = sums.setdefault(window_key(item, policy), {})
-        for name, value in zip(_RECENT, item.recent, strict=True):
-            window[name] = window.get(name, 0.0) + value
+            name = f"{letter}{index}"
+            row[name] = row.get(name, 0.0) + weight
 
 
 def put_row(

@@ -34,7 +34,7 @@ def confidence(chosen: ScoredCandidate, ranking: Sequence[ScoredCandidate]) -> f
 
     One that was explored, listed first or drawn by weight may trail its rivals.
     """
-    rivals = [item.score for item in ranking if item.deployment != chosen.deployment]
+    rivals = [item.score for item in ranking if item is not chosen]
     if not rivals:
         return 1.0
     lead = max(0.0, chosen.score - max(rivals))
@@ -86,12 +86,14 @@ def _rivals(
     ranking: Sequence[ScoredCandidate], gap: float, dearest: float
 ) -> tuple[list[ScoredCandidate], list[ScoredCandidate]]:
     """Part the rivals: those within ``gap`` points and ``dearest`` USD, and all others."""
-    top = ranking[0]
+    top_score = ranking[0].score
     near: list[ScoredCandidate] = []
     far: list[ScoredCandidate] = []
     for rival in ranking[1:]:
-        fits = rival.facts.expected_cost_usd <= dearest and top.score - rival.score <= gap
-        (near if fits else far).append(rival)
+        if rival.facts.expected_cost_usd <= dearest and top_score - rival.score <= gap:
+            near.append(rival)
+        else:
+            far.append(rival)
     return near, far
 
 

@@ -160,8 +160,8 @@ class Deployment:
     ``model`` is the weights' public name, ``upstream_model`` what the provider calls it (a path, an Azure deployment).
     ``quality`` maps a task's value, or ``default``, to its prior. ``fallbacks`` are tried first when this one fails.
     ``names`` are what only, exclude and allow lists may call it. ``rates`` are USD per input, cached input and output
-    token and per request, for the decision's inner loop. ``latency_prior_s`` is the p95 of a whole answer assumed until
-    observed (None: unknown, never refused for it).
+    token and per request, ``dearest`` USD per input token of the dearest kind, both for the decision's inner loop.
+    ``latency_prior_s`` is the p95 of a whole answer assumed until observed (None: unknown, never refused for it).
     """
 
     id: str
@@ -186,6 +186,7 @@ class Deployment:
     callable: bool = True
     names: frozenset[str] = field(init=False, default=frozenset(), repr=False, compare=False)
     rates: tuple[float, float, float, float] = field(init=False, default=(0.0,) * 4, repr=False, compare=False)
+    dearest: float = field(init=False, default=0.0, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         """Refuse a window below one token, a foreign id and an impossible weight."""
@@ -207,6 +208,8 @@ class Deployment:
         thinking = price.output if price.reasoning is None else price.reasoning
         rates = (price.input * 1e-6, cached * 1e-6, max(price.output, thinking) * 1e-6, price.request_usd)
         object.__setattr__(self, "rates", rates)
+        write = 0.0 if price.cache_write is None else price.cache_write * 1e-6
+        object.__setattr__(self, "dearest", max(rates[0], rates[1], write))
 
     def prior(self, task: str) -> QualityPrior:
         """Return the quality prior of a task, else the default one, else (0.5, 10)."""

@@ -33,15 +33,17 @@ def known_of(
     minute: int,
 ) -> Known:
     """Return what is known of a deployment for the given task rows (the first is the task itself)."""
-    key = (rows, minute, deployment.id)
-    found = state.memo.get(key)
+    memo, name = state.memo, deployment.id
+    found = memo.get(name)
     # Compared by identity: another registry or policy may carry the same version.
-    if found is not None and found[0] is policy and found[1] is registry:
-        return found[2]
-    if len(state.memo) >= _MEMO_LIMIT:
-        state.memo.clear()
-    known = _join(deployment, state, rows, registry, policy, minute * MINUTE_S)
-    state.memo[key] = (policy, registry, known)
+    if found is None or found[0] is not policy or found[1] is not registry or found[2] != minute:
+        if len(memo) >= _MEMO_LIMIT:
+            memo.clear()
+        found = memo[name] = (policy, registry, minute, {})
+    by_rows = found[3]
+    known = by_rows.get(rows)
+    if known is None:
+        known = by_rows[rows] = _join(deployment, state, rows, registry, policy, minute * MINUTE_S)
     return known
 
 

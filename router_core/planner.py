@@ -17,19 +17,27 @@ def order_fallbacks(
     Those named in ``first`` lead, in that order; then, when ``diverse``, a provider not yet in the plan goes before one
     that is, best score first.
     """
-    left = {item.deployment: item for item in ranking if item.deployment != chosen.deployment}
     plan: list[ScoredCandidate] = []
-    for name in first:
-        if name in left and len(plan) < count:
-            plan.append(left.pop(name))
+    taken = {chosen.deployment}
+    if first:
+        by_name = {item.deployment: item for item in ranking}
+        for name in first:
+            if len(plan) < count and name in by_name and name not in taken:
+                plan.append(by_name[name])
+                taken.add(name)
     used = {chosen.facts.provider, *(item.facts.provider for item in plan)}
-    while left and len(plan) < count:
-        pick = next((item for item in left.values() if diverse and item.facts.provider not in used), None)
-        if pick is None:
-            pick = next(iter(left.values()))
-        plan.append(left.pop(pick.deployment))
-        used.add(pick.facts.provider)
-    return plan
+    again: list[ScoredCandidate] = []
+    for item in ranking:
+        if len(plan) == count:
+            return plan
+        if item.deployment in taken:
+            continue
+        if diverse and item.facts.provider in used:
+            again.append(item)
+        else:
+            plan.append(item)
+            used.add(item.facts.provider)
+    return plan + again[: count - len(plan)]
 
 
 def mode_of(hints: Hints, task: str, policy: Policy) -> Mode:

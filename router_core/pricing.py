@@ -31,16 +31,14 @@ def expected_usd(
 ) -> float:
     """Return the expected cost in USD of a call at a deployment's ``rates``."""
     per_input, per_cached, per_output, per_request = rates
-    cached = min(cached_tokens, input_tokens)
+    cached = min(cached_tokens, input_tokens) if cached_tokens else 0
     return (input_tokens - cached) * per_input + cached * per_cached + output_tokens * per_output + per_request
 
 
 def worst_usd(deployment: Deployment, input_tokens: int, output_limit: int, n: int = 1) -> float:
     """Return what a call can cost at most in USD: the dearest kind of input with a margin, the whole output limit."""
-    per_input, per_cached, per_output, per_request = deployment.rates
-    write = deployment.price.cache_write
-    dearest = max(per_input, per_cached, 0.0 if write is None else write * 1e-6)
-    return input_tokens * INPUT_MARGIN * dearest + output_limit * n * per_output + per_request
+    _, _, per_output, per_request = deployment.rates
+    return input_tokens * INPUT_MARGIN * deployment.dearest + output_limit * n * per_output + per_request
 
 
 def affordable_output(deployment: Deployment, input_tokens: int, budget_usd: float, n: int = 1) -> int:

@@ -4,20 +4,22 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from typing import Final
 
 from router_core.choosing import Choice
-from router_core.decision import Rejection, ScoredCandidate, Terms
+from router_core.decision import Rejection, ScoredCandidate
 from router_core.task import TaskProfile
 
-_NAMES = {
-    "quality": "quality",
-    "cost": "cost",
-    "performance": "performance",
-    "learning": "feedback",
-    "task_preference": "task preference",
-    "vendor_diversity": "vendor diversity",
-    "vendor_preference": "vendor preference",
-}
+_NAMES: Final = (
+    "quality",
+    "cost",
+    "performance",
+    "feedback",
+    "task preference",
+    "vendor diversity",
+    "vendor preference",
+)
+"""What people call the terms, in the order of ``Terms``."""
 
 
 def sentence(
@@ -53,10 +55,11 @@ def _versus(margin: float, rival: ScoredCandidate, chosen: ScoredCandidate) -> s
     if margin < 0.0:
         return f"behind {rival.deployment}, which is coming back gradually"
     gaps = [
-        (ours - theirs, _NAMES[name])
-        for name, ours, theirs in zip(Terms._fields, chosen.terms, rival.terms, strict=True)
+        (ours - theirs, name)
+        for name, ours, theirs in zip(_NAMES, chosen.terms, rival.terms, strict=True)
+        if ours > theirs
     ]
-    reasons = [f"{name} {gap:+.1f}" for gap, name in sorted(gaps, reverse=True)[:2] if gap > 0.0]
+    reasons = [f"{name} {gap:+.1f}" for gap, name in sorted(gaps, reverse=True)[:2]]
     if not reasons:
         return f"ahead of {rival.deployment} by its recent form" if margin > 0.0 else f"level with {rival.deployment}"
     return f"{margin:.1f} ahead of {rival.deployment}, mainly by {' and '.join(reasons)}"

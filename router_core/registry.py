@@ -27,7 +27,8 @@ class Resolved:
 
     ``candidates`` in the registry's order, for a route in the route's, with the route's weights put in. ``policy`` is
     the name's own (None: the default). ``pinned``: the client named one deployment (or its ``#names``), so others are
-    reached through ``fallbacks`` only. ``route`` and ``stream_recovery`` are set for a route.
+    reached through ``fallbacks`` only. ``route`` and ``stream_recovery`` are set for a route. ``pool`` are the
+    candidates by id.
     """
 
     candidates: tuple[Deployment, ...]
@@ -36,6 +37,11 @@ class Resolved:
     pinned: bool = False
     route: str | None = None
     stream_recovery: StreamRecovery | None = None
+    pool: Mapping[str, Deployment] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        """Look the candidates up once."""
+        object.__setattr__(self, "pool", {deployment.id: deployment for deployment in self.candidates})
 
 
 class ModelEntry(NamedTuple):

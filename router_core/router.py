@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from router_core.decision import Decision, Facts, Rejection
+from router_core.decision import Decision, Rejection
+from router_core.deployment import Deployment
 from router_core.eligibility import refuse_static
 from router_core.errors import RequestError
 from router_core.facts import context, gather
@@ -38,15 +39,15 @@ def decide(
     draws = (rng.random(), rng.random())
     question = ask(request, registry, policy, now, draws, snapshot.version)
     ctx = context(request, snapshot, registry, policy, now)
+    able: list[Deployment] = []
     refused: list[Rejection] = []
-    known: list[Facts] = []
     for deployment in question.pool.values():
         refusal = refuse_static(deployment, request)
         if refusal is None:
-            known.append(gather(deployment, ctx))
+            able.append(deployment)
         else:
             refused.append(refusal)
-    return settle(question, known, refused)
+    return settle(question, gather(able, ctx), refused)
 
 
 def ask(
@@ -63,12 +64,14 @@ def ask(
     if name not in policy.policies:
         msg = f"unknown policy {name!r}; known: {', '.join(sorted(policy.policies))}"
         raise RequestError(msg, param="policy")
-    pool = {deployment.id: deployment for deployment in resolved.candidates}
+    pool = resolved.pool
     extra = request.hints.fallbacks
     if extra is None and resolved.pinned:
         extra = tuple(name for deployment in resolved.candidates for name in deployment.fallbacks)
-    for fallback in extra or ():
-        for deployment in registry.resolve(fallback).candidates:
-            pool.setdefault(deployment.id, deployment)
+    if extra:
+        pool = dict(pool)
+        for fallback in extra:
+            for deployment in registry.resolve(fallback).candidates:
+                pool.setdefault(deployment.id, deployment)
     judges = policy.parallel.judges or registry.judges
     return Question(request, resolved, pool, policy, name, judges, registry.version, snapshot_version, now, draws)

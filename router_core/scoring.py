@@ -1,9 +1,12 @@
-"""The seven factors, 0-100 points, and the live adjustment. One candidate in, its terms and its score out.
+"""The seven factors, 0-100 points, and the live adjustment. Candidates in, their terms and scores out.
 
 Terms are unweighted and stay within ``decision.TERM_MAXIMA``; score = sum of weight x term, times the adjustment.
 """
 
 from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Final
 
 from router_core.decision import Facts, ScoredCandidate, Terms
 from router_core.policy import ScoringPolicy, Weights
@@ -11,30 +14,37 @@ from router_core.request import RoutingRequest
 
 _MAX_QUALITY, _MAX_COST, _MAX_PERFORMANCE, _MAX_LEARNING = 50.0, 20.0, 15.0, 10.0
 _MAX_PREFERENCE, _MAX_DIVERSITY, _MAX_VENDOR = 5.0, 3.0, 2.0
+_new: Final = tuple.__new__  # a named tuple's own way to make one costs twice as much
 
 
-def score(facts: Facts, request: RoutingRequest, weights: Weights, policy: ScoringPolicy) -> ScoredCandidate:
-    """Return a candidate's seven terms, its live adjustment and its score (unclamped)."""
-    hints = request.hints
-    known = facts.known
-    diverse = hints.diversity and facts.provider not in request.recent_providers
-    preferred = hints.prefer is not None and hints.prefer in (facts.provider, known.vendor)
-    quality = _MAX_QUALITY * facts.quality
-    cost = _MAX_COST / (1.0 + facts.expected_cost_usd / policy.cost_scale_usd)
-    performance = _MAX_PERFORMANCE * known.performance
-    learning = _MAX_LEARNING * known.learned
-    preference = _MAX_PREFERENCE * known.preference
-    diversity = _MAX_DIVERSITY if diverse else 0.0
-    vendor = _MAX_VENDOR if preferred else 0.0
-    total = (
-        weights.quality * quality
-        + weights.cost * cost
-        + weights.performance * performance
-        + weights.learning * learning
-        + weights.task_preference * preference
-        + weights.vendor_diversity * diversity
-        + weights.vendor_preference * vendor
-    )
-    adjustment = known.adjustment
-    terms = Terms(quality, cost, performance, learning, preference, diversity, vendor)
-    return ScoredCandidate(facts.deployment, terms, adjustment, total * adjustment, facts)
+def score(
+    candidates: Iterable[Facts], request: RoutingRequest, weights: Weights, policy: ScoringPolicy
+) -> list[ScoredCandidate]:
+    """Return each candidate with its seven terms, its live adjustment and its score (unclamped)."""
+    prefer, recent = request.hints.prefer, request.recent_providers
+    wants_diversity, cost_scale_usd = request.hints.diversity, policy.cost_scale_usd
+    scored: list[ScoredCandidate] = []
+    for facts in candidates:
+        known, provider = facts.known, facts.provider
+        diverse = wants_diversity and provider not in recent
+        preferred = prefer is not None and prefer in (provider, known.vendor)
+        quality = _MAX_QUALITY * facts.quality
+        cost = _MAX_COST / (1.0 + facts.expected_cost_usd / cost_scale_usd)
+        performance = _MAX_PERFORMANCE * known.performance
+        learning = _MAX_LEARNING * known.learned
+        preference = _MAX_PREFERENCE * known.preference
+        diversity = _MAX_DIVERSITY if diverse else 0.0
+        vendor = _MAX_VENDOR if preferred else 0.0
+        total = (
+            weights.quality * quality
+            + weights.cost * cost
+            + weights.performance * performance
+            + weights.learning * learning
+            + weights.task_preference * preference
+            + weights.vendor_diversity * diversity
+            + weights.vendor_preference * vendor
+        )
+        adjustment = known.adjustment
+        terms = _new(Terms, (quality, cost, performance, learning, preference, diversity, vendor))
+        scored.append(_new(ScoredCandidate, (facts.deployment, terms, adjustment, total * adjustment, facts)))
+    return scored

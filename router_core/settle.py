@@ -54,33 +54,36 @@ class Plan(NamedTuple):
 
 def settle(question: Question, known: Sequence[Facts], refused: Sequence[Rejection]) -> Decision:
     """Refuse by facts, score, rank, choose and plan."""
-    request, policy = question.request, question.policy
+    request, policy, pool = question.request, question.policy, question.pool
     weights = weights_of(question)
     rejections = list(refused)
-    scored: list[ScoredCandidate] = []
+    eligible: list[Facts] = []
     for facts in known:
-        refusal = refuse_by_facts(question.pool[facts.deployment], facts, request)
+        refusal = refuse_by_facts(pool[facts.deployment], facts, request)
         if refusal is None:
-            scored.append(score(facts, request, weights, policy.scoring))
+            eligible.append(facts)
         else:
             rejections.append(refusal)
-    last_resort = not scored and policy.breaker.last_resort
+    last_resort = not eligible and policy.breaker.last_resort
     if last_resort:
-        scored = [score(facts, request, weights, policy.scoring) for facts in least_bad(known, rejections)]
+        eligible = least_bad(known, rejections)
+    scored = score(eligible, request, weights, policy.scoring)
     everyone = _ordered(scored, question)
-    named = {deployment.id for deployment in question.resolved.candidates}
+    named = question.resolved.pool
     # When what was named is refused, its fallbacks stand in.
-    ranking = [item for item in everyone if item.deployment in named] or everyone
+    ranking = (
+        everyone if question.pool is named else [item for item in everyone if item.deployment in named] or everyone
+    )
     mode = planner.mode_of(request.hints, str(request.profile.task), policy)
     if not ranking:
-        return _decision(question, (), (), rejections, None, Plan((), mode))
+        return _decision(question, (), (), rejections, None, Plan((), mode), weights)
     choice = _choose(ranking, question, single=mode is Mode.SINGLE)
     legs, others = _plan(choice.chosen, ranking, everyone, question, mode)
     judge = None
     if mode in _JUDGE_NEEDED:
         judge = planner.choose_judge(legs, everyone, question.judges)
     plan = Plan(_attempts(legs, others, question), mode, len(legs), judge, last_resort)
-    return _decision(question, everyone, ranking, rejections, choice, plan)
+    return _decision(question, everyone, ranking, rejections, choice, plan, weights)
 
 
 def weights_of(question: Question) -> Weights:
@@ -148,11 +151,12 @@ def _plan(
         first: Sequence[str] = [
             item.id for name in hints.fallbacks for item in question.pool.values() if name in item.names
         ]
-        rest = [item for item in everyone if item.deployment in first]
+        rest: Sequence[ScoredCandidate] = [item for item in everyone if item.deployment in first]
     else:
-        first, rest = question.pool[chosen.deployment].fallbacks, list(everyone)
-    taken = {leg.deployment for leg in legs}
-    rest = [item for item in rest if item.deployment not in taken]
+        first, rest = question.pool[chosen.deployment].fallbacks, everyone
+    if len(legs) > 1:
+        taken = {leg.deployment for leg in legs}
+        rest = [item for item in rest if item.deployment not in taken]
     diverse = question.resolved.order is not Order.LISTED
     return legs, planner.order_fallbacks(chosen, rest, first, rules.retry.fallbacks, diverse=diverse)
 
@@ -161,15 +165,14 @@ def _attempts(
     legs: Sequence[ScoredCandidate], others: Sequence[ScoredCandidate], question: Question
 ) -> tuple[Attempt, ...]:
     """Turn a plan into calls under the cost limit. Legs share it: each has its worst case and its part of the rest."""
-    request = question.request
+    request, pool = question.request, question.pool
     limit = request.hints.max_cost_usd
-    rest = 0.0 if limit is None else (limit - sum(leg.facts.worst_cost_usd for leg in legs)) / len(legs)
-
-    def call(item: ScoredCandidate, budget_usd: float | None) -> Attempt:
-        return attempt_for(question.pool[item.deployment], item.facts, request, budget_usd)
-
-    shares = [None if limit is None else min(limit, leg.facts.worst_cost_usd + rest) for leg in legs]
-    return (*map(call, legs, shares), *(call(item, limit) for item in others))
+    shares: list[float | None] = [limit] * (len(legs) + len(others))
+    if limit is not None:
+        rest = (limit - sum(leg.facts.worst_cost_usd for leg in legs)) / len(legs)
+        shares[: len(legs)] = [min(limit, leg.facts.worst_cost_usd + rest) for leg in legs]
+    calls = zip((*legs, *others), shares, strict=True)
+    return tuple([attempt_for(pool[item.deployment], item.facts, request, share) for item, share in calls])
 
 
 def _decision(
@@ -179,6 +182,7 @@ def _decision(
     rejections: Sequence[Rejection],
     choice: Choice | None,
     plan: Plan,
+    weights: Weights,
 ) -> Decision:
     return Decision(
         profile=question.request.profile,
@@ -201,5 +205,5 @@ def _decision(
         judge=plan.judge,
         legs=plan.legs,
         last_resort=plan.last_resort,
-        weights=weights_of(question),
+        weights=weights,
     )

@@ -25,10 +25,11 @@ from router_core.series import ALL_TASKS, EMPTY_RECENT, EMPTY_SERIES, Increment,
 class DeploymentState:
     """What is remembered of one deployment: series and recent windows by task, and its circuit.
 
-    Never changed after construction but for ``memo``, which keeps what ``known.known_of`` computed from it.
+    Never changed after construction but for ``memo``, which keeps what ``known.known_of`` computed from it. ``calm``:
+    its circuit is closed and has not been open or ejected lately, so that it asks for no look at the clock.
     """
 
-    __slots__ = ("circuit", "memo", "recent", "renewed", "tasks")
+    __slots__ = ("calm", "circuit", "memo", "recent", "renewed", "tasks")
 
     def __init__(
         self,
@@ -42,8 +43,11 @@ class DeploymentState:
         self.tasks: Mapping[str, Series] = tasks if tasks is not None else {}
         self.recent: Mapping[str, Recent] = recent if recent is not None else {}
         self.circuit = circuit
+        self.calm = circuit is breaker.CLOSED or (
+            circuit.state is breaker.State.CLOSED and not circuit.opens and not circuit.ejected_until
+        )
         self.renewed = renewed
-        self.memo: dict[tuple[tuple[str, ...], int, str], tuple[Policy, Any, Known]] = {}
+        self.memo: dict[str, tuple[Policy, Any, int, dict[tuple[str, ...], Known]]] = {}
 
     def with_circuit(self, circuit: Circuit) -> DeploymentState:
         """Return this state with another circuit; what was computed from the rest stays."""

@@ -22,7 +22,8 @@ SETUP = registry("acme/m1", {"id": "acme/short", "max_output_tokens": 100})
 
 
 def look(asked: RoutingRequest, snapshot: Snapshot = EMPTY, name: str = "acme/m1", policy: Policy = POLICY) -> Facts:
-    return gather(SETUP.deployments[name], context(asked, snapshot, SETUP, policy, NOW))
+    (found,) = gather([SETUP.deployments[name]], context(asked, snapshot, SETUP, policy, NOW))
+    return found
 
 
 def test_an_unknown_deployment_is_reckoned_with_the_policy_s_lengths():
@@ -64,8 +65,8 @@ def test_even_nothing_is_one_token():
 
 def test_a_warm_prompt_cache_makes_staying_cheaper():
     setup = registry({"id": "acme/m1", "price_usd_per_mtok": {"input": 1, "output": 2, "cached_input": 0.1}})
-    cold, warm = (
-        gather(setup.deployments["acme/m1"], context(asked, EMPTY, setup, POLICY, NOW))
+    (cold,), (warm,) = (
+        gather(setup.deployments.values(), context(asked, EMPTY, setup, POLICY, NOW))
         for asked in (request(input_tokens=1000), request(input_tokens=1000, warm_tokens={"acme/m1": 800}))
     )
     assert warm.cached_tokens == 800
@@ -101,8 +102,7 @@ def test_with_learning_switched_off_the_prompt_changes_no_quality():
 @pytest.mark.parametrize(("residual", "quality"), [(0.2, 0.7), (0.9, 1.0), (-0.9, 0.0)])
 def test_what_is_known_of_such_prompts_moves_quality_within_its_range(residual: float, quality: float):
     ctx = context(request(), EMPTY, SETUP, POLICY, NOW)._replace(residuals={"acme/m1": residual})
-    assert gather(SETUP.deployments["acme/m1"], ctx).quality == pytest.approx(quality)
-    assert gather(SETUP.deployments["acme/short"], ctx).quality == 0.5
+    assert [found.quality for found in gather(SETUP.deployments.values(), ctx)] == [pytest.approx(quality), 0.5]
 
 
 # --- the circuit

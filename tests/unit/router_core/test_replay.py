@@ -22,10 +22,9 @@ def test_the_rule_of_choice_is_the_score_of_a_decision():
     for weight in (0.0, 0.3, 4.0, 100.0):
         picks = choose(quality, cost, weight, 0.01)
         for row in range(50):
-            scored = [
-                score(facts(q, c), request, Weights(cost=weight), ScoringPolicy(cost_scale_usd=0.01)).score
-                for q, c in zip(quality[row], cost[row], strict=True)
-            ]
+            candidates = [facts(q, c) for q, c in zip(quality[row], cost[row], strict=True)]
+            found = score(candidates, request, Weights(cost=weight), ScoringPolicy(cost_scale_usd=0.01))
+            scored = [item.score for item in found]
             assert scored[picks[row]] == pytest.approx(max(scored))
 
 

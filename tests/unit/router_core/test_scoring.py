@@ -9,11 +9,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from router_core.decision import TERM_MAXIMA, Facts, Terms
+from router_core import scoring
+from router_core.decision import TERM_MAXIMA, Facts, ScoredCandidate, Terms
 from router_core.known import performance
 from router_core.latency import bin_of
 from router_core.policy import ScoringPolicy, Weights
-from router_core.scoring import score
+from router_core.request import RoutingRequest
 from router_core.series import Series
 from tests.unit.router_core.builders import facts, request
 from tests.unit.router_core.strategies import any_facts, scorings, shares, weights
@@ -21,6 +22,11 @@ from tests.unit.router_core.strategies import any_facts, scorings, shares, weigh
 SCORING = ScoringPolicy()
 BALANCED = Weights()
 WISHES = request(prefer="acme", diversity=True)
+
+
+def score(judged: Facts, asked: RoutingRequest, chosen: Weights, policy: ScoringPolicy) -> ScoredCandidate:
+    (found,) = scoring.score([judged], asked, chosen, policy)
+    return found
 
 
 def terms(judged: Facts, **asked: Any) -> Terms:

@@ -151,7 +151,7 @@ def _follow_no_redirects() -> None:
 
 
 def _remember_capabilities() -> None:
-    """Let litellm look up once, not per call, what a Claude model can do: half of a request's translation otherwise.
+    """Let litellm look up once, not per call, what a Claude model can do: most of a request's translation otherwise.
 
     Sound because its price list never changes here, and bounded because model names come from the registry. It would
     read the list a second time to look there, too: the one it has is that list, and the copy would take 10 MiB.
@@ -166,5 +166,7 @@ def _remember_capabilities() -> None:
         found = getattr(info, name, None)
         if found is not None and isinstance(info.__dict__.get(name), staticmethod):
             setattr(info, name, staticmethod(lru_cache(maxsize=4096)(found)))
+    config = transformation.AnthropicConfig
+    config.get_max_tokens_for_model = staticmethod(lru_cache(maxsize=4096)(config.get_max_tokens_for_model))
     question = "supports_mid_conversation_system"
     setattr(transformation, question, lru_cache(maxsize=4096)(getattr(transformation, question)))

@@ -28,6 +28,8 @@ from router_core.ports import Call, Event
 
 _NATIVE: Final = frozenset({"top_k", "thinking", "container", "mcp_servers", "inference_geo"})
 _NAMES: Final = "_anthropic_tool_name_map"
+_USUAL: Final = frozenset({"id", "type", "role", "model", "content", "stop_reason", "stop_sequence", "usage"})
+_TEXT: Final = frozenset({"type", "text"})
 _NO_USAGE: Final[Mapping[str, Any]] = {
     "input_tokens": 0,
     "output_tokens": 0,
@@ -86,7 +88,20 @@ class AnthropicTranslator:
         """Put a message into OpenAI's shape."""
         if not parsed["content"] and parsed.get("stop_reason") in {None, "end_turn"}:
             raise AttemptFailed(Failure(FailureKind.PROTOCOL, "the provider's answer is empty", status=200, empty=True))
-        read = {**parsed, "usage": _NO_USAGE, "stop_reason": parsed.get("stop_reason") or "end_turn"}
+        reason = str(parsed.get("stop_reason") or "end_turn")
+        finish = FINISH.get(reason, "stop")
+        message = None if prepared.memory["json_mode"] else text_alone(parsed)
+        if message is None:
+            message, finish = self._message(parsed, prepared, reason, finish)
+        if finish == "tool_calls" and not message.get("tool_calls"):
+            finish = "stop"  # the only tool was the one that stands for a JSON schema
+        choice = {"index": 0, "message": message, "logprobs": None, "finish_reason": finish}
+        model = str(parsed.get("model") or call.deployment.upstream_model)
+        return completion(str(parsed.get("id") or ""), model, [choice], usage(parsed.get("usage")))
+
+    def _message(self, parsed: Any, prepared: Prepared, reason: str, finish: str) -> tuple[dict[str, Any], str]:
+        """Return what litellm makes of an answer: its message, and how it ended (a schema's answer ends as text)."""
+        read = {**parsed, "usage": _NO_USAGE, "stop_reason": reason}
         found = self._config.transform_parsed_response(
             read,
             _Headers(),
@@ -94,16 +109,10 @@ class AnthropicTranslator:
             json_mode=prepared.memory["json_mode"],
             tool_name_reverse_map=prepared.memory["names"],
         )
-        reason = str(parsed.get("stop_reason") or "")
-        finish = FINISH.get(read["stop_reason"], FINISH.get(reason, "stop"))
         message = message_dict(found.choices[0].message)
         for part in message.get("tool_calls", ()):
             part.pop("index", None)
-        if finish == "tool_calls" and not message.get("tool_calls"):
-            finish = "stop"  # the only tool was the one that stands for a JSON schema
-        choice = {"index": 0, "message": message, "logprobs": None, "finish_reason": finish}
-        model = str(parsed.get("model") or call.deployment.upstream_model)
-        return completion(str(parsed.get("id") or ""), model, [choice], usage(parsed.get("usage")))
+        return message, FINISH.get(read["stop_reason"], finish)
 
     def decoder(self, call: Call, prepared: Prepared) -> AnthropicDecoder:
         """Return a fresh reader for one stream."""
@@ -236,6 +245,18 @@ def usage(found: Any) -> dict[str, Any] | None:
         reasoning=thinking,
         server_tool_use=found.get("server_tool_use"),
     )
+
+
+def text_alone(parsed: Mapping[str, Any]) -> dict[str, Any] | None:
+    """Return the message of an answer that is text and nothing else, most are; None when litellm has to read it."""
+    if any(value is not None and name not in _USUAL for name, value in parsed.items()):
+        return None
+    text = ""
+    for block in parsed["content"]:
+        if block.get("type") != "text" or any(value is not None for name, value in block.items() if name not in _TEXT):
+            return None
+        text += block["text"]
+    return {"role": "assistant", "content": text or None}
 
 
 class _Headers:

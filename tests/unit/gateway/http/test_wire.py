@@ -9,6 +9,7 @@ import pytest
 
 from gateway.http.errors import ApiError
 from gateway.http.wire import CONSUMED, STEERING, parse_chat, parse_object
+from router_core.needs import KNOWN
 from router_core.policy import InputLimits
 
 LIMITS = InputLimits()
@@ -63,6 +64,7 @@ def test_litellms_own_parameters_never_travel_unless_they_are_openais():
     from gateway.forward.params import STANDARD  # what becomes a keyword of litellm's call, when anything does
 
     assert not STANDARD & STEERING
+    assert not KNOWN & STEERING
 
 
 @pytest.mark.parametrize("raw", [b"", b"[]", b"{", b"null", b'{"a":NaN}', b"\xff{}", b'{"a":1}x'])

@@ -44,6 +44,7 @@ def _letters() -> str:
 _WORD: Final = re.compile(rf"[{_letters()}]+|[{_EAST}-\U0010ffff]+")
 """Letters and digits, or a run of East Asian characters, which are looked up one by one."""
 _PLAIN: Final = bytes([c if chr(c).isalnum() and c < 128 else 32 for c in range(256)])
+_NEW: Final = b"new"
 _TOKEN: Final = np.dtype(np.int64)
 _SPACE: Final = "\u2581"
 _REMEMBERED: Final = 16_384
@@ -100,24 +101,25 @@ class WordRows:
         known, remembered = self.known, self.remembered
         if len(remembered) > _REMEMBERED:
             remembered.clear()
-        here: dict[str, bytes] = {}
-        new: list[str] = []
-        for word in words:
-            if word in remembered:
-                here[word] = remembered[word]
-            elif word in known:
-                here[word] = remembered[word] = known[word]
+        parts = list(map(remembered.get, words, repeat(_NEW)))
+        unknown: dict[int, str] = {}
+        for place, part in enumerate(parts):
+            if part is not _NEW:
+                continue
+            word = words[place]
+            if word in known:
+                parts[place] = remembered[word] = known[word]
             elif word < _EAST:
-                new.append(word)
+                unknown[place] = word
             else:
-                here[word] = b"".join(map(known.get, word, repeat(b"")))
+                parts[place] = b"".join(map(known.get, word, repeat(b"")))
                 if len(word) <= _SHORT:
-                    remembered[word] = here[word]
-        for word, tokens in zip(new, self._tokenize(new), strict=True):
-            here[word] = tokens
+                    remembered[word] = parts[place]
+        for (place, word), tokens in zip(unknown.items(), self._tokenize(list(unknown.values())), strict=True):
+            parts[place] = tokens
             if len(word) <= _SHORT or (len(word) <= _LONGEST_REMEMBERED and word.isalpha()):
                 remembered[word] = tokens
-        return [here[word] for word in words]
+        return parts
 
     def _tokenize(self, words: list[str]) -> list[bytes]:
         """Return the tokens of each of ``words``, which the tokenizer has to find."""

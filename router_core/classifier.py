@@ -200,12 +200,16 @@ def _evidence(spoken: list[Said], best: int, features: Features, model: Classifi
     """Name the vocabulary's words and concepts that spoke most for class ``best``, and what the text looks like."""
     size = len(model.names)
     # Sorts by gain, then the more frequent term first, whatever order sets had; unknown terms stay below 0.
-    keys = np.concatenate([said.weights[:, best] * np.int64(size) - said.rows for said in spoken])
+    gains = [said.weights[:, best] * np.int64(size) - said.rows for said in spoken]
+    keys = gains[0] if len(gains) == 1 else np.concatenate(gains)
     keys.sort()
     found: list[str] = []
     for key in keys[: -EVIDENCE_POOL - 1 : -1].tolist():
-        shown = model.names[-key % size].strip("^$*~#") if key > 0 else ""
-        if _is_single(shown) and shown not in found:
+        name = model.names[-key % size] if key > 0 else " "
+        if " " in name:  # only single words are worth showing to a person
+            continue
+        shown = name.strip("^$*~#")
+        if shown and shown.count("=") == (shown[0] == "=") and shown not in found:
             found.append(shown)
             if len(found) == EVIDENCE_TERMS:
                 break
@@ -213,8 +217,3 @@ def _evidence(spoken: list[Said], best: int, features: Features, model: Classifi
     if features.code_share >= CODE_EVIDENCE:
         notes.append(f"code share {features.code_share:.1f}")
     return tuple(notes)
-
-
-def _is_single(shown: str) -> bool:
-    """Whether a term is one word or one concept, worth showing to a person."""
-    return bool(shown) and " " not in shown and shown.count("=") == (shown[0] == "=")

@@ -16,6 +16,8 @@ from router_core.prompt import Prompt, clip, read_prompt
 from router_core.tokens import estimate_tokens
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from numpy.typing import NDArray
 
 __all__ = ["DENSE_NAMES", "EMBEDDING_SIZE", "Embedder", "Features", "Prompt", "extract", "read_prompt"]
@@ -106,6 +108,13 @@ _LOG_WORDS: Final = (
 """What a log says, behind what ``_DULL`` leaves of it."""
 _CLOCK: Final = re.compile(r"\b\d\d:\d\d:\d\d")
 _SLOT: Final = re.compile(r"\$\{|\{\{|\{[A-Za-z_]|<[A-Z_]{3}|\[[A-Z][A-Za-z_]{2}|<<")
+_MAYBE_SLOT: Final = re.compile(rb"\{|<[A-Z_]{3}|\[[A-Z]|<<")
+"""What ``_DULL`` leaves of a slot."""
+_ZEROS: Final = "٠۰߀०০੦૦୦௦౦೦൦෦๐໐༠၀႐០᠐᥆᧐᪀᪐᭐᮰᱀᱐꘠꣐꤀꧐꧰꩐꯰０"
+_OTHER_DIGIT: Final = re.compile(
+    "[" + "".join([f"{zero}-{chr(ord(zero) + 9)}" for zero in _ZEROS]) + "\U000104a0-\U0001e95f\U0001fbf0-\U0001fbf9]"
+)
+"""Digits outside ASCII; beyond the first plane the blocks that have some."""
 _NUMBER: Final = re.compile(r"\d+")
 _OPERATOR: Final = re.compile(r"\d\s?[-+*/×÷=^%<>]\s?[\d(]")
 _ADDRESS: Final = re.compile(r"\d{1,3}\.\d{1,3}\.\d{1,3}\.\d")
@@ -158,9 +167,8 @@ def dense_features(prompt: Prompt, share: float) -> NDArray[np.float32]:
     plain = text.encode("ascii", "ignore")
     signs = plain.translate(None, _DULL)
     wide = len(text) - len(plain)
-    numbers = _NUMBER.findall(text) if wide else plain.translate(_DIGITS).split()
+    numbers = _numbers(text, plain, wide)
     shape = plain.translate(_SHAPE, _BLANKS) if numbers else b""
-    sums = b"0+0" in shape or b"0+(" in shape or (wide > 0 and bool(numbers))
     tail = text[-40:].rstrip(" \n\r\t\"'”»)")
     lines = signs.count(b"\n")
     options, bullets, diffs, headings = _openings(text)
@@ -171,7 +179,7 @@ def dense_features(prompt: Prompt, share: float) -> NDArray[np.float32]:
         min(signs.count(b"?") + (text.count("？") + text.count("؟") if wide else 0), 5) / 5,
         float(tail.endswith(("?", "？", "؟"))),
         min(options, 5) / 5 if lines or size < _SHORT_LINE else 0.0,
-        _capped(_LATEX, text, 5) if b"\\" in signs or b"$" in signs or b"{" in signs else 0.0,
+        _capped(_LATEX, text, 5) if b"\\" in signs or b"$" in signs or b"^{" in signs or b"_{" in signs else 0.0,
         min(2.0, math.log1p(lines) / 5),
         min(bullets, 10) / 10 if lines else 0.0,
         float(b"```" in signs and "```" in text),
@@ -180,10 +188,10 @@ def dense_features(prompt: Prompt, share: float) -> NDArray[np.float32]:
         min(diffs, 5) / 5 if diffs and any(sign in text for sign in _DIFF_SIGNS) else 0.0,
         min(sum([text.count(word) for sign, word in _LOG_WORDS if sign in signs]) + _clocks(text, signs, shape), 5) / 5,
         _table_lines(text, signs) / 10 if lines else 0.0,
-        _capped(_SLOT, text, 5) if b"{" in signs or b"<" in signs or b"[" in signs else 0.0,
+        _capped(_SLOT, text, 5) if _MAYBE_SLOT.search(signs) is not None else 0.0,
         min(headings, 5) / 5,
         min(len(numbers), 20) / 20,
-        _capped(_OPERATOR, text, 5) if sums else 0.0,
+        _capped(_OPERATOR, text, 5) if _calculates(text, shape, wide) else 0.0,
         min(_identifiers(text, signs, shape), 5) / 5,
         wide / size,
         float(_ROLE.match(text) is not None),
@@ -197,6 +205,22 @@ def dense_features(prompt: Prompt, share: float) -> NDArray[np.float32]:
 
 def _capped(pattern: re.Pattern[str], text: str, most: int) -> float:
     return min(len(pattern.findall(text)), most) / most
+
+
+def _numbers(text: str, plain: bytes, wide: int) -> Sequence[str | bytes]:
+    """Return the numbers of ``text``, whose ASCII is ``plain``, whatever script their digits are of."""
+    if not wide:
+        return plain.translate(_DIGITS).split()
+    if _OTHER_DIGIT.search(text) is None:
+        return text.encode("ascii", "replace").translate(_DIGITS).split()
+    return _NUMBER.findall(text)
+
+
+def _calculates(text: str, shape: bytes, wide: int) -> bool:
+    """Whether there may be arithmetic between numbers."""
+    if b"0+0" in shape or b"0+(" in shape:
+        return True
+    return wide > 0 and ("×" in text or "÷" in text or _OTHER_DIGIT.search(text) is not None)
 
 
 def _openings(text: str) -> list[int]:
@@ -219,7 +243,7 @@ def _identifiers(text: str, signs: bytes, shape: bytes) -> int:
         found += text.count("CVE-")
     if b":\\" in signs:
         found += text.count(":\\")
-    if b"/" in signs:
+    if b"//" in signs:
         found += text.count("/etc/") + text.count("/bin/")
     if shape:
         found += text.count("sha256") + text.count("0x")

@@ -60,9 +60,8 @@ _WORD: Final = re.compile(
 )
 """Words of scripts with spaces, numbers, and runs of East Asian letters: a Latin word inside a run is a word."""
 _CODE_MARKS: Final = b"{};()=<>[]_"
-_CODE_PAIRS: Final = ((b"\n", "\n    "), (b"\n\t", "\n\t"), (b"//", "//"), (b"::", "::"), (b"->", "->"))
-"""Marks of two characters or more, behind what is left of them without letters, digits and spaces."""
-_PLAIN: Final = b" 0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
+_CODE_PAIRS: Final = (("\n", "\n    "), ("\t", "\n\t"), ("/", "//"), (":", "::"), (">", "->"))
+"""Marks of two characters or more, and for each a character without which it need not be searched."""
 
 
 Heard = tuple[tuple[str, ...], frozenset[str]]
@@ -260,7 +259,7 @@ def code_share(text: str) -> float:
     """Estimate the share of ``text`` that is source code, in [0, 1], from the density of its punctuation."""
     if not text:
         return 0.0
-    signs = text.encode("ascii", "ignore").translate(None, _PLAIN)
-    marks = len(signs) - len(signs.translate(None, _CODE_MARKS))
-    marks += sum([text.count(pair) for sign, pair in _CODE_PAIRS if sign in signs])
+    plain = text.encode("ascii", "ignore")
+    marks = len(plain) - len(plain.translate(None, _CODE_MARKS))
+    marks += sum([text.count(pair) for sign, pair in _CODE_PAIRS if sign in text])
     return min(1.0, max(0.0, (marks / len(text) - 0.015) * 9.0))

@@ -1,13 +1,21 @@
 from __future__ import annotations
 
 import re
+import sys
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from router_core.features import DENSE_NAMES, EMBEDDING_SIZE, extract, hashed_embedding, read_prompt
+from router_core.features import (
+    _OTHER_DIGIT,
+    DENSE_NAMES,
+    EMBEDDING_SIZE,
+    extract,
+    hashed_embedding,
+    read_prompt,
+)
 
 
 def features(text, **more):
@@ -110,21 +118,33 @@ def test_any_text_has_finite_bounded_measures(text):
     assert made.input_tokens >= 1
 
 
-_LINE_OPENINGS = {
+def test_every_digit_of_every_script_is_looked_for():
+    digits = [char for char in map(chr, range(0x80, sys.maxunicode + 1)) if char.isdecimal()]
+    assert len(digits) > 600
+    assert not [char for char in digits if _OTHER_DIGIT.search(char) is None]
+
+
+_COUNTED = {
     "options": (r"(?m)^[ \t]*[(（]?[A-Ja-jА-Е][)）.:、]", 5),
     "bullets": (r"(?m)^[ \t]{0,8}(?:[-*•·]|\d{1,3}[.)、])[ \t]", 10),
     "operators": (r"\d\s?[-+*/×÷=^%<>]\s?[\d(]", 5),
     "numbers": (r"\d+", 20),
+    "latex": (r"\\[a-zA-Z]{2,12}|\$[^$\n ]|\^\{|_\{", 5),
+    "slots": (r"\$\{|\{\{|\{[A-Za-z_]|<[A-Z_]{3}|\[[A-Z][A-Za-z_]{2}|<<", 5),
+    "log": (r"ERROR|WARN|INFO|FATAL|Traceback|Exception|\n    at ", 5),
+    "identifiers": (r"CVE-|hxxp|:\\|/etc/|/bin/|sha256|0x", 5),
 }
 
 
-@pytest.mark.parametrize("name", _LINE_OPENINGS)
-@given(
-    pieces=st.lists(st.sampled_from([*"aB19:.-+(#*,|", " ", "\n", "\n- ", "\nA) ", "3 +\t4", "×", "３", "я", "\u3000"]))
-)
+_PIECES = ["\n- ", "\nA) ", "3 +\t4", "3 ÷ 4", "\n    at ", "/etc/", "sha256", "ERROR", "INFO", "Exception", "<ABC"]
+_PIECES += ["[Ab_", "CVE-", "hxxp", ":\\", "0x"]
+
+
+@pytest.mark.parametrize("name", _COUNTED)
+@given(pieces=st.lists(st.sampled_from([*"aB19:.-+(#*,|я×３\\$^_{<[ \n\u3000"]) | st.sampled_from(_PIECES)))
 def test_shortcuts_count_what_the_expressions_would(name, pieces):
     text = "\n" + "".join(pieces)
-    pattern, most = _LINE_OPENINGS[name]
+    pattern, most = _COUNTED[name]
     assert measure(text, name) == np.float32(min(len(re.findall(pattern, text)), most) / most)
 
 

@@ -11,7 +11,9 @@ import hmac
 import secrets
 import struct
 from collections import OrderedDict
-from typing import Generic, TypeVar
+from typing import Any, Generic, NamedTuple, TypeVar
+
+from router_core.task import TaskType
 
 T = TypeVar("T")
 _BODY = 12
@@ -58,6 +60,25 @@ class DecisionIds:
 
 def _mac(body: bytes, key: bytes) -> bytes:
     return hashlib.blake2s(body, key=key, digest_size=_MAC).digest()
+
+
+class Served(NamedTuple):
+    """What a vote needs to know of its decision."""
+
+    deployment: str | None
+    task: TaskType
+    secondary: TaskType | None
+    key_id: str
+    features: Any = None
+    expected: float | None = None
+    arm: tuple[str, str] | None = None
+
+
+class Recorded(NamedTuple):
+    """A past decision: what a vote needs to know of it, and its record as JSON."""
+
+    served: Served
+    data: bytes
 
 
 class RecentDecisions(Generic[T]):

@@ -12,13 +12,14 @@ import logging
 import secrets
 from collections import OrderedDict
 from collections.abc import Mapping
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 import orjson
 
+from gateway.decisions import Served
 from gateway.http.errors import ApiError
 from gateway.keys import Principal
-from gateway.recorder import KIND, Finished
+from gateway.recorder import KIND
 from gateway.services import Services
 from gateway.store_errors import StoreError
 from router_core.outcome import Feedback
@@ -32,18 +33,6 @@ _STEP_S: Final = 1.0
 _MOST_HELD: Final = 1000
 _MOST_VOTES: Final = 50_000
 _DAY_S: Final = 86_400.0
-
-
-class Served(NamedTuple):
-    """What a vote needs to know of its decision."""
-
-    deployment: str | None
-    task: TaskType
-    secondary: TaskType | None
-    key_id: str
-    features: Any = None
-    expected: float | None = None
-    arm: tuple[str, str] | None = None
 
 
 class FeedbackDesk:
@@ -100,9 +89,9 @@ class FeedbackDesk:
 
     async def find(self, decision_id: str) -> Served | None:
         """Return what is known of a decision, from memory or from the store."""
-        finished = self._services.recorder.recent.get(decision_id)
-        if finished is not None:
-            return _of_memory(finished)
+        recorded = self._services.recorder.find(decision_id)
+        if recorded is not None:
+            return recorded.served
         store = self._services.store
         if store is None:
             return None
@@ -176,15 +165,6 @@ _FIELDS: Final = (
     "label",
     "correction",
 )
-
-
-def _of_memory(finished: Finished) -> Served:
-    outcome = finished.outcome
-    facts = finished.ctx.facts(outcome.served_by) if outcome.served_by is not None else None
-    expected = None if facts is None else facts.quality
-    assigned = finished.ctx.experiment
-    arm = None if assigned is None else (assigned.experiment, assigned.arm.name)
-    return Served(outcome.served_by, outcome.task, outcome.secondary, outcome.key_id, outcome.features, expected, arm)
 
 
 def _of_record(record: Mapping[str, Any]) -> Served:

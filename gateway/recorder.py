@@ -13,7 +13,7 @@ from typing import Any, Final, NamedTuple
 import orjson
 
 from gateway.context import RequestContext
-from gateway.decisions import RecentDecisions
+from gateway.decisions import RecentDecisions, Recorded, Served
 from router_core.decision import Known
 from router_core.outcome import AttemptOutcome, RequestOutcome
 from router_core.ports import EventSink
@@ -33,12 +33,15 @@ class Finished(NamedTuple):
 
 
 class Recorder:
-    """Takes finished requests, tells the sink, and collects documents and ledger rows for the store."""
+    """Takes finished requests, tells the sink, and collects documents and ledger rows for the store.
+
+    Of a recorded request its record is kept, not its context: that is large, and lets its prompt go this way.
+    """
 
     def __init__(
         self,
         sink: EventSink,
-        recent: RecentDecisions[Finished],
+        recent: RecentDecisions[Recorded],
         ledger_rows: Callable[[RequestOutcome, RequestContext], list[Mapping[str, Any]]] | None = None,
     ) -> None:
         """``ledger_rows`` turns a finished request into its ledger rows."""
@@ -53,12 +56,16 @@ class Recorder:
 
     def finish(self, ctx: RequestContext, outcome: RequestOutcome) -> None:
         """Take a finished request. Never raises, never waits."""
-        finished = Finished(ctx, outcome)
-        self.recent.put(ctx.decision_id, finished)
-        self._queue.append(finished)
+        self._queue.append(Finished(ctx, outcome))
         if not self._scheduled:
             self._scheduled = True
             asyncio.get_running_loop().call_later(_DELAY_S, self.drain)
+
+    def find(self, decision_id: str) -> Recorded | None:
+        """Return one of the last decisions, None when it is not among them; what is still queued is recorded first."""
+        if self._queue:
+            self.drain()
+        return self.recent.get(decision_id)
 
     def drain(self) -> None:
         """Turn what is queued into records; a record that cannot be made is logged and lost alone."""
@@ -103,6 +110,7 @@ class Recorder:
         record = self.record(finished)
         data = orjson.dumps(record)
         ctx, outcome = finished
+        self.recent.put(ctx.decision_id, Recorded(_served(finished), data))
         self._sink.request(outcome, record, data)
         expires = outcome.at + ctx.policy.capture.decision_days * _DAY_S
         self._documents.append((KIND, ctx.decision_id, data, expires))
@@ -118,6 +126,14 @@ class Recorder:
             held = (known, orjson.Fragment(orjson.dumps(known)))
             self._known[id(known)] = held
         return held[1]
+
+
+def _served(finished: Finished) -> Served:
+    ctx, outcome = finished
+    facts = ctx.facts(outcome.served_by) if outcome.served_by is not None else None
+    arm = None if ctx.experiment is None else (ctx.experiment.experiment, ctx.experiment.arm.name)
+    expected = None if facts is None else facts.quality
+    return Served(outcome.served_by, outcome.task, outcome.secondary, outcome.key_id, outcome.features, expected, arm)
 
 
 def experiment_record(ctx: RequestContext) -> dict[str, str] | None:

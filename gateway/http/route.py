@@ -49,10 +49,10 @@ async def decision(name: str, request: Request, caller: Client) -> Response:
     missing = ApiError(404, "there is no such decision (yet)", "decision_not_found", "id", retry_after_s=1.0)
     if services.ids.made_at(name) is None:
         raise missing
-    finished = services.recorder.recent.get(name)
-    if finished is not None:
-        record: bytes | None = orjson.dumps(services.recorder.record(finished), default=str)
-        owner = finished.outcome.key_id
+    recorded = services.recorder.find(name)
+    if recorded is not None:
+        record: bytes | None = recorded.data
+        owner = recorded.served.key_id
     else:
         record = await _stored(services, name)
         owner = orjson.loads(record)["key_id"] if record is not None else None

@@ -47,12 +47,27 @@ async def test_finishing_takes_no_time_and_the_records_are_made_together_a_littl
     for ctx in contexts:
         made.finish(ctx, served(ctx))
     assert sink.heard == []
-    assert made.recent.get(contexts[0].decision_id) is not None
+    assert made.recent.get(contexts[0].decision_id) is None
     for _ in range(1000):
         if sink.heard:
             break
         await asyncio.sleep(0.001)
     assert sink.heard == [ctx.decision_id for ctx in contexts]
+
+
+async def test_a_decision_is_found_as_soon_as_its_request_is_finished():
+    parts = services()
+    made, sink = recorder()
+    ctx = context(parts, principal=CALLER)
+    assert made.find(ctx.decision_id) is None
+    made.finish(ctx, served(ctx))
+    found = made.find(ctx.decision_id)
+    assert found is not None
+    assert (found.served.deployment, found.served.key_id) == ("acme/m1", "key-1")
+    assert found.served.expected == ctx.facts("acme/m1").quality
+    assert sink.heard == [ctx.decision_id]
+    documents, _ = made.collect()
+    assert [data for _, _, data, _ in documents] == [found.data]
 
 
 async def test_what_is_collected_is_collected_once_with_what_is_still_queued():

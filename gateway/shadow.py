@@ -171,8 +171,7 @@ class Shadow:
         services = self._services
         now, facts = services.steady(), rival.facts
         attempt = Attempt(rival.deployment, None, facts.expected_cost_usd, facts.worst_cost_usd)
-        decision = replace(
-            ctx.decision,
+        decision = ctx.decision._replace(
             attempts=(attempt,),
             chosen=rival.deployment,
             mode=Mode.JUDGE,

@@ -1,7 +1,7 @@
 """What was decided and why: candidates with their facts and terms, refusals with their rules, the attempts to make.
 
-``Facts``, ``Terms`` and ``ScoredCandidate`` are named tuples, not dataclasses: twenty to two hundred of each are made
-per request, and a named tuple costs a third of a frozen dataclass.
+All but ``Known`` are named tuples, not dataclasses: twenty to two hundred ``Facts``, ``Terms`` and ``ScoredCandidate``
+are made per request, and a named tuple costs a third of a frozen dataclass.
 """
 
 from __future__ import annotations
@@ -137,8 +137,7 @@ class ScoredCandidate(NamedTuple):
         return min(100.0, max(0.0, self.score))
 
 
-@dataclass(frozen=True, slots=True)
-class Attempt:
+class Attempt(NamedTuple):
     """One call the plan allows: which deployment, and the output limit to send (None: the client's own).
 
     ``worst_cost_usd`` is what this call can cost at most under that limit.
@@ -150,8 +149,7 @@ class Attempt:
     worst_cost_usd: float = 0.0
 
 
-@dataclass(frozen=True, slots=True)
-class Decision:
+class Decision(NamedTuple):
     """A whole decision, replayable from its record.
 
     ``ranking`` holds every eligible candidate, best first. ``attempts`` is the plan: the chosen deployment, then the

@@ -51,7 +51,7 @@ def context(request: RoutingRequest, snapshot: Snapshot, registry: Registry, pol
         policy,
         now,
         int(now // MINUTE_S),
-        tuple(str(row) for row in rows),
+        tuple([row.value for row in rows]),
         snapshot.states,
         *_of_prompt(request, snapshot, policy),
         request.max_output_tokens or policy.default_max_output_tokens,
@@ -99,23 +99,10 @@ def gather(deployments: Iterable[Deployment], ctx: Context) -> list[Facts]:
         circuit, ready_in, ramp = _CLOSED
         if not state.calm or provider_open:
             circuit, ready_in, ramp = _circuit(deployment, state.circuit, ctx)
-        expected = expected_usd(deployment.rates, tokens_in, cached, tokens_out)
+        cost = expected_usd(deployment.rates, tokens_in, cached, tokens_out)
         worst = worst_usd(deployment, tokens_in, limit, n)
         provider = deployment.provider
-        values = (
-            name,
-            provider,
-            known,
-            quality,
-            tokens_in,
-            tokens_out,
-            cached,
-            expected,
-            worst,
-            circuit,
-            ready_in,
-            ramp,
-        )
+        values = (name, provider, known, quality, tokens_in, tokens_out, cached, cost, worst, circuit, ready_in, ramp)
         gathered.append(_new(Facts, values))
     return gathered
 

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import fields
 from typing import Any, Final
 
-from router_core.decision import Attempt, Decision, Facts, Known, Rejection, Rule, ScoredCandidate
+from router_core.decision import Decision, Facts, Known, Rejection, Rule, ScoredCandidate
 from router_core.deployment import Capability
 from router_core.policy import Policy, Weights
 from router_core.registry import Registry
@@ -47,7 +47,7 @@ def to_record(
         "expected_cost_usd": decision.attempts[0].expected_cost_usd if decision.attempts else 0.0,
         "candidates": [candidate_record(candidate, form) for candidate in decision.ranking],
         "rejections": [rejection_record(item, form) for item in decision.rejections],
-        "attempts": [_values(attempt) for attempt in decision.attempts],
+        "attempts": [attempt._asdict() for attempt in decision.attempts],
         "at": decision.at,
         "draws": list(decision.draws),
         "policy_version": decision.policy_version,
@@ -176,12 +176,10 @@ def _frozen(value: list[str] | None) -> frozenset[str] | None:
     return None if value is None else frozenset(value)
 
 
-def _values(value: TaskProfile | Hints | Known | Attempt | Weights) -> dict[str, Any]:
+def _values(value: TaskProfile | Hints | Known | Weights) -> dict[str, Any]:
     """Return a flat dataclass as a mapping; its enums are strings already."""
     return {name: getattr(value, name) for name in _FIELDS[type(value)]}
 
 
-_FIELDS: Final = {
-    kind: tuple(spec.name for spec in fields(kind)) for kind in (TaskProfile, Hints, Known, Attempt, Weights)
-}
+_FIELDS: Final = {kind: tuple(spec.name for spec in fields(kind)) for kind in (TaskProfile, Hints, Known, Weights)}
 _REQUEST_FIELDS: Final = tuple(spec.name for spec in fields(RoutingRequest) if spec.name != "features")

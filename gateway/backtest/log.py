@@ -82,7 +82,8 @@ def replayed(record: Mapping[str, Any], policy: Policy) -> Logged | None:
         request = request_of(record["request"])
         name = record["policy"] if record["policy"] in policy.policies else policy.default_policy
         weights = policy.policies[name]
-        scored = [score(_facts(item["facts"]), request, weights, policy.scoring) for item in record["candidates"]]
+        candidates = [_facts(item["facts"]) for item in record["candidates"]]
+        scored = score(candidates, request, weights, policy.scoring)
         best: ScoredCandidate = rank(scored)[0]
         served = record.get("served_by") or (record.get("outcome") or {}).get("served_by") or record["chosen"]
         if served != record["chosen"]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -222,7 +221,7 @@ async def test_a_last_resort_fits_into_the_cost_limit_or_is_not_asked():
     parts, _, forwarder = stage(RESORTING, acme_m1=failing("timeout"), beta_m2=well)
     shut(parts, "beta/m2", since_s=3.0)
     ctx = context(parts, headers={"x-router-max-cost-usd": "0.02"}, max_tokens=1000)
-    attempts = [replace(attempt, deployment="acme/m1") for attempt in ctx.decision.attempts]
+    attempts = [attempt._replace(deployment="acme/m1") for attempt in ctx.decision.attempts]
     ctx.spent_usd = 0.02
     with pytest.raises(Exhausted):
         await AttemptLoop(parts, ctx, attempts, AttemptRole.PRIMARY).open()

@@ -45,7 +45,7 @@ def test_without_a_budget_and_with_a_limit_of_ones_own_nothing_is_added():
 
 def test_a_limit_of_the_plan_lowers_every_limit_the_client_gave():
     ctx, attempt, deployment, provider = asked(max_tokens=90_000, max_completion_tokens=1)
-    planned = replace(attempt, max_output_tokens=50)
+    planned = attempt._replace(max_output_tokens=50)
     assert limits_to_send(ctx, planned, deployment, provider, {}) == {"max_tokens": 50, "max_completion_tokens": 50}
 
 

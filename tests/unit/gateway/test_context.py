@@ -1,7 +1,5 @@
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
 
 from router_core.decision import Attempt
@@ -48,7 +46,7 @@ def test_a_client_that_wants_less_than_the_least_gets_it():
 
 def test_each_leg_keeps_to_its_own_part():
     ctx = context(services(), router={"max_cost_usd": 0.001})
-    ctx.decision = replace(ctx.decision, legs=2)
+    ctx.decision = ctx.decision._replace(legs=2)
     name = ctx.decision.attempts[0].deployment
     fitted = ctx.affordable(Attempt(name, None, 0.0, 0.0005))
     assert fitted is not None

@@ -24,7 +24,7 @@ def refusal(*rules: Rule | Refused):
     rejections = tuple(
         Rejection(f"acme/m{place}", rule, f"because of {rule}", wait) for place, (rule, wait) in enumerate(pairs)
     )
-    return no_candidate(replace(CTX.decision, chosen=None, rejections=rejections))
+    return no_candidate(CTX.decision._replace(chosen=None, rejections=rejections))
 
 
 @pytest.mark.parametrize(

@@ -37,11 +37,11 @@ SLOW = Principal("slow", limits=KeyLimits(requests_per_minute=2, tokens_per_minu
 def test_the_dearest_call_is_planned_for_and_with_legs_all_that_run_at_once():
     ctx = context(services())
     attempts = tuple(Attempt(f"acme/m{n}", None, 0.0, worst) for n, worst in enumerate((0.2, 0.5, 0.3)))
-    ctx.decision = replace(ctx.decision, attempts=attempts)
+    ctx.decision = ctx.decision._replace(attempts=attempts)
     assert planned_usd(ctx) == 0.5
-    ctx.decision = replace(ctx.decision, attempts=attempts, legs=2)
+    ctx.decision = ctx.decision._replace(attempts=attempts, legs=2)
     assert planned_usd(ctx) == pytest.approx(0.7)
-    ctx.decision = replace(ctx.decision, attempts=(), legs=1)
+    ctx.decision = ctx.decision._replace(attempts=(), legs=1)
     assert planned_usd(ctx) == 0.0
 
 

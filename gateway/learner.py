@@ -26,7 +26,7 @@ from router_core.registry import Registry
 from router_core.series import Increment
 from router_core.snapshot import EMPTY_STATE, Snapshot, fold_circuit, increments
 
-FOLD_EVERY_S: Final = 0.005
+FOLD_EVERY_S: Final = 0.02
 """Under load an outcome shares its fold, and all that is computed anew after one, with those of so many seconds."""
 
 

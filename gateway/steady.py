@@ -8,13 +8,14 @@ from gateway.clock import Clock, SystemClock
 class SteadyClock:
     """Callable clock for circuits, windows and decay: a machine's clock set by a day changes nothing."""
 
-    __slots__ = ("_clock", "_offset")
+    __slots__ = ("_monotonic", "_offset")
 
     def __init__(self, clock: Clock | None = None) -> None:
         """Anchor to the wall clock now."""
-        self._clock = clock or SystemClock()
-        self._offset = self._clock.time() - self._clock.monotonic()
+        clock = clock or SystemClock()
+        self._monotonic = clock.monotonic
+        self._offset = clock.time() - clock.monotonic()
 
     def __call__(self) -> float:
         """Return seconds since 1970 as they would be had nobody touched the clock since the start."""
-        return self._offset + self._clock.monotonic()
+        return self._offset + self._monotonic()

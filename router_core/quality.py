@@ -49,7 +49,7 @@ def renewed(prior: QualityPrior) -> QualityPrior:
 def shifted(mean: float, difficulty: float) -> float:
     """Return a mean quality in [0, 1] moved by how hard the prompt looks, along Rasch's slope; within [0, 1]."""
     moved: float = mean + rasch_slope(mean) * difficulty
-    return min(1.0, max(0.0, moved))
+    return moved if 0.0 < moved < 1.0 else min(1.0, max(0.0, moved))
 
 
 _LENGTH: Final = DENSE_NAMES.index("length")

@@ -21,30 +21,29 @@ def score(
     candidates: Iterable[Facts], request: RoutingRequest, weights: Weights, policy: ScoringPolicy
 ) -> list[ScoredCandidate]:
     """Return each candidate with its seven terms, its live adjustment and its score (unclamped)."""
-    prefer, recent = request.hints.prefer, request.recent_providers
-    wants_diversity, cost_scale_usd = request.hints.diversity, policy.cost_scale_usd
+    prefer, diverse, recent = request.hints.prefer, request.hints.diversity, request.recent_providers
+    wished, cost_scale_usd = diverse or prefer is not None, policy.cost_scale_usd
     scored: list[ScoredCandidate] = []
     for facts in candidates:
-        known, provider = facts.known, facts.provider
-        diverse = wants_diversity and provider not in recent
-        preferred = prefer is not None and prefer in (provider, known.vendor)
+        known = facts.known
         quality = _MAX_QUALITY * facts.quality
         cost = _MAX_COST / (1.0 + facts.expected_cost_usd / cost_scale_usd)
         performance = _MAX_PERFORMANCE * known.performance
         learning = _MAX_LEARNING * known.learned
         preference = _MAX_PREFERENCE * known.preference
-        diversity = _MAX_DIVERSITY if diverse else 0.0
-        vendor = _MAX_VENDOR if preferred else 0.0
+        diversity = vendor = 0.0
         total = (
             weights.quality * quality
             + weights.cost * cost
             + weights.performance * performance
             + weights.learning * learning
             + weights.task_preference * preference
-            + weights.vendor_diversity * diversity
-            + weights.vendor_preference * vendor
         )
-        adjustment = known.adjustment
+        if wished:
+            diversity = _MAX_DIVERSITY if diverse and facts.provider not in recent else 0.0
+            vendor = _MAX_VENDOR if prefer is not None and prefer in (facts.provider, known.vendor) else 0.0
+            total = total + weights.vendor_diversity * diversity + weights.vendor_preference * vendor
         terms = _new(Terms, (quality, cost, performance, learning, preference, diversity, vendor))
+        adjustment = known.adjustment
         scored.append(_new(ScoredCandidate, (facts.deployment, terms, adjustment, total * adjustment, facts)))
     return scored

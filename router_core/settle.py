@@ -74,7 +74,7 @@ def settle(question: Question, known: Sequence[Facts], refused: Sequence[Rejecti
     ranking = (
         everyone if question.pool is named else [item for item in everyone if item.deployment in named] or everyone
     )
-    mode = planner.mode_of(request.hints, str(request.profile.task), policy)
+    mode = planner.mode_of(request.hints, request.profile.task, policy)
     if not ranking:
         return _decision(question, (), (), rejections, None, Plan((), mode), weights)
     choice = _choose(ranking, question, single=mode is Mode.SINGLE)

@@ -38,7 +38,6 @@ def load_classifier(path: Path | None = None) -> ClassifierModel:
             return ClassifierModel(
                 classes=tuple(meta["classes"]),
                 names=names,
-                vocabulary={name: i for i, name in enumerate(names)},
                 term_weights=arrays["term_weights"],
                 term_scale=arrays["term_scale"],
                 embedding_weights=arrays["embedding_weights"].astype(np.float32),

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
-from itertools import chain, repeat
+from itertools import chain
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 import numpy as np
@@ -18,10 +18,9 @@ import numpy as np
 from router_core.features import EMBEDDING_SIZE, FOLLOW_UP_CHARS, Features, Prompt
 from router_core.lexical import Lexicon, concepts, terms, words
 from router_core.task import TaskProfile, TaskType
+from router_core.term_index import TermIndex
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from numpy.typing import NDArray
 
 FOLLOW_UP: Final = "follow_up"
@@ -34,14 +33,13 @@ CODE_EVIDENCE: Final = 0.3
 class ClassifierModel:
     """The trained weights.
 
-    Rows of ``term_weights`` (int8, times ``term_scale``) belong to ``names``; ``vocabulary`` maps a name to its row.
+    Rows of ``term_weights`` (int8, times ``term_scale``) belong to ``names``; ``index`` finds a name's row.
     ``classes`` are content task names and ``follow_up``; ``temperature`` calibrates the probabilities;
     below ``abstain_below`` (in [0, 1]) the answer is ``general``.
     """
 
     classes: tuple[str, ...]
     names: tuple[str, ...]
-    vocabulary: Mapping[str, int]
     term_weights: NDArray[np.int8]
     term_scale: NDArray[np.float32]
     embedding_weights: NDArray[np.float32]
@@ -52,8 +50,7 @@ class ClassifierModel:
     temperature: float = 1.0
     abstain_below: float = 0.25
     version: str = ""
-    table: NDArray[np.int8] = field(init=False, repr=False)
-    """``term_weights``, and a last row of zeros for the terms that are not in the vocabulary."""
+    index: TermIndex = field(init=False, repr=False)
     tasks: tuple[TaskType | None, ...] = field(init=False, repr=False)
     """The task of each class; None for ``follow_up``."""
     general: int = field(init=False, repr=False)
@@ -65,7 +62,6 @@ class ClassifierModel:
         n = len(self.classes)
         fits = (
             self.term_weights.shape == (len(self.names), n)
-            and len(self.vocabulary) == len(self.names)
             and self.term_scale.shape == (n,)
             and self.embedding_weights.shape == (EMBEDDING_SIZE, n)
             and self.dense_weights.ndim == 2
@@ -78,7 +74,7 @@ class ClassifierModel:
         if not (self.temperature > 0 and 0 <= self.abstain_below <= 1 and self.system_weight >= 0):
             msg = "temperature must be above 0, abstain_below within [0, 1], system_weight at least 0"
             raise ValueError(msg)
-        object.__setattr__(self, "table", np.vstack((self.term_weights, np.zeros((1, n), dtype=np.int8))))
+        object.__setattr__(self, "index", TermIndex.of(self.names))
         object.__setattr__(self, "tasks", tuple(None if c == FOLLOW_UP else TaskType(c) for c in self.classes))
         object.__setattr__(self, "general", self.classes.index(TaskType.GENERAL))
         object.__setattr__(self, "follow_up", self.classes.index(FOLLOW_UP))
@@ -171,20 +167,16 @@ class Said(NamedTuple):
 
 
 def _read(text: str, model: ClassifierModel) -> Said:
-    """Sum what the text's terms and concepts say, each block over the root of its size.
-
-    Terms that the vocabulary lacks point at the row of zeros: one gather and one product serve a whole text.
-    """
+    """Sum what the text's terms and concepts say, each block over the root of its size."""
     found = words(text)
     said, meant = terms(found), concepts(found, model.lexicon)
     n, m = len(said), len(meant)
-    looked_up = map(model.vocabulary.get, chain(said, meant), repeat(len(model.names)))
-    rows = np.fromiter(looked_up, dtype=np.intp, count=n + m)
+    which, rows = model.index.find(chain(said, meant), n + m)
     shares = np.empty(n + m, dtype=np.float32)
     shares[:n] = 1 / math.sqrt(n or 1)
     shares[n:] = 1 / math.sqrt(m or 1)
-    weights = model.table.take(rows, axis=0)
-    return Said(rows, weights, (shares @ weights.astype(np.float32)) * model.term_scale)
+    weights = model.term_weights.take(rows, axis=0)
+    return Said(rows, weights, (shares.take(which) @ weights.astype(np.float32)) * model.term_scale)
 
 
 def _softmax(logits: NDArray[np.float32], temperature: float) -> list[float]:
@@ -199,7 +191,7 @@ def _softmax(logits: NDArray[np.float32], temperature: float) -> list[float]:
 def _evidence(spoken: list[Said], best: int, features: Features, model: ClassifierModel) -> tuple[str, ...]:
     """Name the vocabulary's words and concepts that spoke most for class ``best``, and what the text looks like."""
     size = len(model.names)
-    # Sorts by gain, then the more frequent term first, whatever order sets had; unknown terms stay below 0.
+    # Sorts by gain, then the more frequent term first, whatever order sets had.
     gains = [said.weights[:, best] * np.int64(size) - said.rows for said in spoken]
     keys = gains[0] if len(gains) == 1 else np.concatenate(gains)
     keys.sort()

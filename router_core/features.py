@@ -112,9 +112,9 @@ _MAYBE_SLOT: Final = re.compile(rb"\{|<[A-Z_]{3}|\[[A-Z]|<<")
 """What ``_DULL`` leaves of a slot."""
 _ZEROS: Final = "٠۰߀०০੦૦୦௦౦೦൦෦๐໐༠၀႐០᠐᥆᧐᪀᪐᭐᮰᱀᱐꘠꣐꤀꧐꧰꩐꯰０"
 _OTHER_DIGIT: Final = re.compile(
-    "[" + "".join([f"{zero}-{chr(ord(zero) + 9)}" for zero in _ZEROS]) + "\U000104a0-\U0001e95f\U0001fbf0-\U0001fbf9]"
+    "[" + "".join([f"{zero}-{chr(ord(zero) + 9)}" for zero in _ZEROS]) + "\U000104a0-\U0001fbf9]"
 )
-"""Digits outside ASCII; beyond the first plane the blocks that have some."""
+"""Digits outside ASCII; beyond the first plane all from the first to the last block that has some."""
 _NUMBER: Final = re.compile(r"\d+")
 _OPERATOR: Final = re.compile(r"\d\s?[-+*/×÷=^%<>]\s?[\d(]")
 _ADDRESS: Final = re.compile(r"\d{1,3}\.\d{1,3}\.\d{1,3}\.\d")
@@ -136,6 +136,7 @@ _SHAPE: Final = bytes([48 if 48 <= c < 58 else 43 if c in b"-+*/=^%<>" else c fo
 """ASCII with every digit a 0 and every operator a +, so that plain searches rule out the expressions below."""
 _DULL: Final = b"abcdefghijklmnopqrstuvwxyz0123456789 "
 """Most of a text; without it little is left to be searched for signs and capitals."""
+_SEPARATORS: Final = ((b",", ","), (b"|", "|"), (b"\t", "\t"), (b";", ";"))
 _BLANKS: Final = b" \t\n\r\f\v\x1c\x1d\x1e\x1f"
 _SCAN: Final = 720
 _SHORT_LINE: Final = 160
@@ -167,7 +168,8 @@ def dense_features(prompt: Prompt, share: float) -> NDArray[np.float32]:
     plain = text.encode("ascii", "ignore")
     signs = plain.translate(None, _DULL)
     wide = len(text) - len(plain)
-    numbers = _numbers(text, plain, wide)
+    other = wide > 0 and _OTHER_DIGIT.search(text) is not None
+    numbers = _numbers(text, plain, wide, other=other)
     shape = plain.translate(_SHAPE, _BLANKS) if numbers else b""
     tail = text[-40:].rstrip(" \n\r\t\"'”»)")
     lines = signs.count(b"\n")
@@ -191,7 +193,7 @@ def dense_features(prompt: Prompt, share: float) -> NDArray[np.float32]:
         _capped(_SLOT, text, 5) if _MAYBE_SLOT.search(signs) is not None else 0.0,
         min(headings, 5) / 5,
         min(len(numbers), 20) / 20,
-        _capped(_OPERATOR, text, 5) if _calculates(text, shape, wide) else 0.0,
+        _capped(_OPERATOR, text, 5) if _calculates(text, shape, wide, other=other) else 0.0,
         min(_identifiers(text, signs, shape), 5) / 5,
         wide / size,
         float(_ROLE.match(text) is not None),
@@ -207,20 +209,16 @@ def _capped(pattern: re.Pattern[str], text: str, most: int) -> float:
     return min(len(pattern.findall(text)), most) / most
 
 
-def _numbers(text: str, plain: bytes, wide: int) -> Sequence[str | bytes]:
-    """Return the numbers of ``text``, whose ASCII is ``plain``, whatever script their digits are of."""
-    if not wide:
-        return plain.translate(_DIGITS).split()
-    if _OTHER_DIGIT.search(text) is None:
-        return text.encode("ascii", "replace").translate(_DIGITS).split()
-    return _NUMBER.findall(text)
+def _numbers(text: str, plain: bytes, wide: int, *, other: bool) -> Sequence[str | bytes]:
+    """Return the numbers of ``text``, whose ASCII is ``plain``; ``other`` scripts may have digits in it."""
+    if other:
+        return _NUMBER.findall(text)
+    return (text.encode("ascii", "replace") if wide else plain).translate(_DIGITS).split()
 
 
-def _calculates(text: str, shape: bytes, wide: int) -> bool:
+def _calculates(text: str, shape: bytes, wide: int, *, other: bool) -> bool:
     """Whether there may be arithmetic between numbers."""
-    if b"0+0" in shape or b"0+(" in shape:
-        return True
-    return wide > 0 and ("×" in text or "÷" in text or _OTHER_DIGIT.search(text) is not None)
+    return b"0+0" in shape or b"0+(" in shape or other or (wide > 0 and ("×" in text or "÷" in text))
 
 
 def _openings(text: str) -> list[int]:
@@ -254,7 +252,7 @@ def _identifiers(text: str, signs: bytes, shape: bytes) -> int:
 
 def _table_lines(text: str, signs: bytes) -> int:
     """Count lines, of the first and last ten, that hold two or more of the same separator; at most 10."""
-    marks = [mark for mark in ",|\t;" if signs.count(mark.encode()) > 1]
+    marks = [mark for sign, mark in _SEPARATORS if signs.count(sign) > 1]
     if not marks:
         return 0
     lines = text.split("\n")

@@ -129,7 +129,6 @@ def fit(
     return ClassifierModel(
         classes=LABELS,
         names=tuple(names),
-        vocabulary={name: i for i, name in enumerate(names)},
         term_weights=np.rint(term_part / scale).astype(np.int8),
         term_scale=scale.astype(np.float32),
         embedding_weights=(coef[:, n : n + EMBEDDING_SIZE].T * settings.embedding_scale).astype(np.float32),

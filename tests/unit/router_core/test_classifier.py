@@ -27,7 +27,6 @@ def weights():
 MODEL = ClassifierModel(
     classes=CLASSES,
     names=NAMES,
-    vocabulary={name: i for i, name in enumerate(NAMES)},
     term_weights=weights(),
     term_scale=np.full(len(CLASSES), 0.2, dtype=np.float32),
     embedding_weights=np.zeros((EMBEDDING_SIZE, len(CLASSES)), dtype=np.float32),
@@ -65,8 +64,7 @@ def test_evidence_names_words_of_the_vocabulary_only():
 
 def test_evidence_is_bounded_and_tells_of_code():
     names = tuple(f"w{chr(97 + i)}" for i in range(26))
-    index = {name: i for i, name in enumerate(names)}
-    many = replace(MODEL, names=names, vocabulary=index, term_weights=np.full((26, 4), 9, np.int8))
+    many = replace(MODEL, names=names, term_weights=np.full((26, 4), 9, np.int8))
     evidence = ask(" ".join(many.names) + " {};{};{};" * 9, model=many).evidence
     assert len([e for e in evidence if e.startswith("'")]) == 4
     assert evidence[-1].startswith("code share")
@@ -163,7 +161,8 @@ def test_temperature_flattens():
     [
         {"bias": np.zeros(2, dtype=np.float32)},
         {"classes": ("a", "b", "general", "c")},
-        {"vocabulary": {}},
+        {"names": ("plan",) * len(NAMES)},
+        {"names": ()},
         {"temperature": 0.0},
         {"abstain_below": 1.5},
         {"system_weight": -1.0},

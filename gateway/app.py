@@ -8,18 +8,15 @@ import logging
 import os
 import random
 from collections.abc import Mapping
-from dataclasses import replace
-from typing import Any, Final
+from typing import Any
 
 from gateway import ledger
 from gateway.admission import Admission
 from gateway.budgets import Budgets
-from gateway.calibration import Calibration, CalibrationError, load_calibration, with_priors
 from gateway.capture import Capture
-from gateway.config.loader import LoadedConfig, load
-from gateway.config.problems import ConfigInvalid, Located
 from gateway.config.settings import Settings
 from gateway.config.watch import ConfigHolder, ConfigWatcher
+from gateway.configured import has_callable, load_config, read_calibration
 from gateway.context import RequestContext
 from gateway.decisions import DecisionIds, RecentDecisions
 from gateway.demo.fleet import DemoProvider, handed_down, start_fleet, stop_fleet
@@ -27,9 +24,7 @@ from gateway.demo.registry import demo_config
 from gateway.embedding import load_embedder
 from gateway.experiments import Experiments
 from gateway.feedback import FeedbackDesk
-from gateway.forward.catalog import facts
 from gateway.forward.forwarder import HttpForwarder, needs_litellm
-from gateway.forward.known_wires import ADDRESSES, KnownWires
 from gateway.idempotency import Idempotency
 from gateway.keys import KeyRing
 from gateway.learner import Learner
@@ -57,28 +52,6 @@ from router_core.ports import StateStore
 from router_core.prompt import read_prompt
 
 _log = logging.getLogger("gateway")
-CALIBRATION: Final = "calibration.json"
-"""A file of this name beside models.yaml is used; ``moe-gateway calibrate`` writes one."""
-
-
-def load_config(settings: Settings, overlay: Mapping[str, Any] | None = None) -> LoadedConfig:
-    """Read the configuration, calibrated where a calibration stands beside it; raises ConfigInvalid."""
-    config = load(settings.config_dir, os.environ, facts, overlay=overlay, wires=KnownWires(), addresses=ADDRESSES)
-    calibration = read_calibration(settings)
-    if calibration is None:
-        return config
-    return replace(config, registry=with_priors(config.registry, calibration.priors))
-
-
-def read_calibration(settings: Settings) -> Calibration | None:
-    """Return the configuration folder's calibration, None without one; raises ConfigInvalid for one that is broken."""
-    path = settings.config_dir / CALIBRATION
-    try:
-        return load_calibration(path)
-    except FileNotFoundError:
-        return None
-    except (CalibrationError, OSError) as exc:
-        raise ConfigInvalid([Located(str(path), 0, "", str(exc))]) from exc
 
 
 def calibrate(services: Services) -> None:
@@ -87,11 +60,6 @@ def calibrate(services: Services) -> None:
     if calibration is not None:
         learning = services.config.current.policy.learning
         services.learner.calibrate(calibration.state(share=learning.residual_share, prior=learning.residual_prior))
-
-
-def has_callable(config: LoadedConfig) -> bool:
-    """Say whether any deployment can be called as things are; else the demo providers stand in."""
-    return any(each.callable and each.enabled for each in config.registry.deployments.values())
 
 
 async def load_with_demo(settings: Settings) -> tuple[ConfigHolder, list[DemoProvider]]:

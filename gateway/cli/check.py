@@ -10,10 +10,10 @@ from typing import Any
 
 import orjson
 
-from gateway.app import load_config
 from gateway.config.loader import LoadedConfig
 from gateway.config.problems import ConfigInvalid
 from gateway.config.settings import Settings, check_bind
+from gateway.configured import load_config
 
 
 def add_parser(commands: Any) -> None:

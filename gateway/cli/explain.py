@@ -13,9 +13,9 @@ from typing import Any
 
 import orjson
 
-from gateway.app import load_config
 from gateway.config.problems import ConfigInvalid
 from gateway.config.settings import Settings
+from gateway.configured import load_config
 from gateway.embedding import load_embedder
 from gateway.weights import load_classifier
 from router_core.classifier import classify

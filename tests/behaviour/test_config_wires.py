@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from gateway.app import load_config
 from gateway.config.problems import ConfigInvalid
 from gateway.config.settings import Settings
 from gateway.config.watch import ConfigHolder
+from gateway.configured import load_config
 from gateway.forward.known_wires import ADDRESSES, KnownWires
 from gateway.forward.wires import WIRES
 

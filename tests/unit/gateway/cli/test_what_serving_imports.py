@@ -5,7 +5,9 @@ from __future__ import annotations
 import subprocess
 import sys
 
+SERVING = ("fastapi", "uvicorn", "prometheus_client", "tokenizers", "sqlite3", "gateway.app")
 LATE = (
+    *SERVING,
     "litellm",
     "openai",
     "httpx",
@@ -25,7 +27,11 @@ def imported(code: str) -> list[str]:
 
 
 def test_serving_imports_no_package_that_only_some_gateways_need():
-    assert imported("import gateway.cli.serve") == []
+    assert set(imported("import gateway.cli.worker")) <= set(SERVING)
+
+
+def test_a_process_that_only_watches_workers_imports_nothing_that_answers():
+    assert imported("import gateway.cli.serve, gateway.workers") == []
 
 
 def test_a_console_needs_the_renderer_and_a_webhook_its_client():

@@ -54,17 +54,23 @@ def quantile(bins: Mapping[int, float], q: float) -> float | None:
     The smallest duration that at least the share ``q`` of all weight does not exceed. Weights that are not positive are
     left out (subtracting sums can leave a rounding error behind). Raises ValueError for ``q`` outside [0, 1].
     """
-    if not 0.0 <= q <= 1.0:
-        msg = f"a quantile must be within [0, 1], not {q!r}"
-        raise ValueError(msg)
-    held = sorted(bins.items())
+    return quantiles(bins, (q,))[0]
+
+
+def quantiles(bins: Mapping[int, float], shares: tuple[float, ...]) -> tuple[float | None, ...]:
+    """Return ``quantile`` of each share: the bins are put in order once for all of them."""
+    for q in shares:
+        if not 0.0 <= q <= 1.0:
+            msg = f"a quantile must be within [0, 1], not {q!r}"
+            raise ValueError(msg)
+    held = sorted(bins)
     if held and min(bins.values()) <= 0.0:
-        held = [item for item in held if item[1] > 0.0]
+        held = [index for index in held if bins[index] > 0.0]
     if not held:
-        return None
-    weights = [weight for _, weight in held]
-    place = bisect_left(list(accumulate(weights)), q * math.fsum(weights))
-    return value_of(held[min(place, len(held) - 1)][0])
+        return (None,) * len(shares)
+    weights = [bins[index] for index in held]
+    bounds, total, last = list(accumulate(weights)), math.fsum(weights), len(held) - 1
+    return tuple([value_of(held[min(bisect_left(bounds, q * total), last)]) for q in shares])
 
 
 def merge(a: Mapping[int, float], b: Mapping[int, float]) -> dict[int, float]:

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
-from router_core.latency import quantile
+from router_core.latency import quantile, quantiles
 
 FIELDS: Final = ("n", "ok", "out", "out_n", "act", "est", "cost", "dur", "rw", "rv", "fw", "fv")
 """n requests, ok successes, out output tokens of out_n answers, act actual and est estimated input tokens, cost USD,
@@ -93,10 +93,11 @@ class Series:
         get = self.fields.get
         n, ok, out_n = get("n", 0.0), get("ok", 0.0), get("out_n", 0.0)
         estimated = get("est", 0.0)
+        median, slow = quantiles(self.durations, (0.5, 0.95))
         return Summary(
             success_rate=ok / n if n > 0.0 else 1.0,
-            latency_p50_s=quantile(self.durations, 0.5),
-            latency_p95_s=quantile(self.durations, 0.95),
+            latency_p50_s=median,
+            latency_p95_s=slow,
             first_p95_s=quantile(self.firsts, 0.95),
             mean_latency_s=get("dur", 0.0) / ok if ok > 0.0 else None,
             mean_output=get("out", 0.0) / out_n if out_n > 0.0 else None,

@@ -91,6 +91,14 @@ def test_rounding_of_many_weights_never_runs_off_the_end():
     assert latency.quantile(bins, 1.0) is not None
 
 
+@given(
+    st.dictionaries(st.integers(0, 870), st.floats(-1e-12, 1e9), max_size=30),
+    st.lists(st.floats(0.0, 1.0), max_size=4).map(tuple),
+)
+def test_several_quantiles_at_once_are_those_asked_for_one_by_one(bins: dict[int, float], shares: tuple[float, ...]):
+    assert latency.quantiles(bins, shares) == tuple(latency.quantile(bins, q) for q in shares)
+
+
 @pytest.mark.parametrize("q", [-0.1, 1.1, float("nan")])
 def test_a_share_outside_zero_and_one_is_refused(q: float):
     with pytest.raises(ValueError, match="quantile"):

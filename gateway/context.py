@@ -66,7 +66,6 @@ class RequestContext:
     reserved_usd: float = 0.0
     open_usd: float = 0.0
     passes: list[Pass] = field(default_factory=list)
-    _facts: dict[str, Facts] = field(default_factory=dict)
 
     def deployment(self, name: str) -> Deployment:
         """Return a deployment of the registry this request was decided with."""
@@ -74,13 +73,15 @@ class RequestContext:
 
     def facts(self, name: str) -> Facts | None:
         """Return the facts a candidate was judged by."""
-        if not self._facts:
-            self._facts = {item.deployment: item.facts for item in self.decision.ranking}
-        return self._facts.get(name)
+        for candidate in self.decision.ranking:  # mostly the first one is asked for
+            if candidate.deployment == name:
+                return candidate.facts
+        return None
 
     def affordable(self, attempt: Attempt) -> Attempt | None:
         """Return an attempt under what is left of the request's cost limit; None when it no longer fits."""
-        limit, facts = self.hints.max_cost_usd, self.facts(attempt.deployment)
+        limit = self.hints.max_cost_usd
+        facts = None if limit is None else self.facts(attempt.deployment)
         if limit is None or facts is None:
             return attempt
         left = limit - self.spent_usd

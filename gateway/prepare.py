@@ -32,7 +32,7 @@ def prepare(
     config = services.config.current
     registry, policy = config.registry, config.policy
     at = services.steady()
-    routing = _routing(services, chat, hints, principal, registry, policy, at)
+    routing = _routing(services, chat, hints, principal, policy, at)
     _check_names(hints, registry)
     if principal.allowed_tasks is not None and str(routing.profile.task) not in principal.allowed_tasks:
         raise ApiError(403, f"this key may not be used for {routing.profile.task}", "task_not_allowed")
@@ -76,7 +76,6 @@ def _routing(
     chat: ChatRequest,
     hints: Hints,
     principal: Principal,
-    registry: Registry,
     policy: Policy,
     now: float,
 ) -> RoutingRequest:
@@ -87,7 +86,6 @@ def _routing(
     else:
         profile = classify(prompt, features, services.classifier, long_context_tokens=policy.long_context_tokens)
     session = services.sessions.get(principal.key_id, hints.session, now)
-    del registry
     return RoutingRequest(
         profile=profile,
         hints=hints,

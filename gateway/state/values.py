@@ -63,10 +63,10 @@ def finite(fields: Mapping[str, float]) -> Iterator[tuple[str, float]]:
 
 
 def add_sums(into: dict[str, dict[str, float]], sums: Sums) -> None:
-    """Add increments to totals in place."""
+    """Add increments to totals in place; one that is no number, or would make the total none, is left out."""
     for key, fields in sums.items():
         target = into.setdefault(key, {})
-        for name, value in finite(fields):
+        for name, value in fields.items():
             total = target.get(name, 0.0) + value
             if math.isfinite(total):
                 target[name] = total

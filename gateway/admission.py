@@ -8,10 +8,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import random
-from collections import deque
 from collections.abc import Callable
 
 from gateway.http.errors import ApiError
+from gateway.turns import Turns
 from router_core.policy import AdmissionPolicy
 
 _PROBE_S = 0.25
@@ -28,7 +28,7 @@ class Admission:
         """Begin empty and open."""
         self._policy = policy
         self._rng = rng or random.Random()  # noqa: S311 - jitter, not secrets
-        self._queue: deque[asyncio.Future[None]] = deque()
+        self._turns = Turns()
         self._idle = asyncio.Event()
         self._idle.set()
         self._per_key: dict[str, int] = {}
@@ -61,7 +61,7 @@ class Admission:
         if self.lag_s > policy.max_loop_lag_s and self.in_flight > _BUSY_SHARE * policy.max_in_flight:
             raise self._full(_FULL, "overloaded")
         self._per_key[key_id] = held + 1  # while it waits, too: a key must not fill the queue beyond its own limit
-        if self.in_flight < policy.max_in_flight and not self._queue:
+        if self.in_flight < policy.max_in_flight and not self._turns:
             self.in_flight += 1
             self._idle.clear()
             return
@@ -90,11 +90,8 @@ class Admission:
         """
         self.in_flight -= 1
         most = self._policy().max_in_flight
-        while self._queue and self.in_flight < most:
-            waiting = self._queue.popleft()
-            if not waiting.done():
-                self.in_flight += 1
-                waiting.set_result(None)
+        while self.in_flight < most and self._turns.hand_over():
+            self.in_flight += 1
         if not self.in_flight:
             self._idle.set()
 
@@ -105,22 +102,8 @@ class Admission:
         return not self.in_flight
 
     async def _wait(self, policy: AdmissionPolicy) -> None:
-        if len(self._queue) >= policy.max_queue:
+        if len(self._turns) >= policy.max_queue or not await self._turns.wait(policy.queue_wait_s, self._pass_on):
             raise self._full(_FULL, "overloaded")
-        waiting: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._queue.append(waiting)
-        try:
-            async with asyncio.timeout(policy.queue_wait_s):
-                await waiting
-        except BaseException as exc:
-            if waiting.done() and not waiting.cancelled():
-                self._pass_on()  # the place came in the very moment this one gave up: it is the next one's
-            else:
-                with contextlib.suppress(ValueError):  # taken out already when a place came by after it gave up
-                    self._queue.remove(waiting)
-            if isinstance(exc, TimeoutError):
-                raise self._full(_FULL, "overloaded") from exc
-            raise
 
     def _full(self, message: str, code: str) -> ApiError:
         self.shed += 1

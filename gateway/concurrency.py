@@ -7,12 +7,10 @@ that was not met again for a while is forgotten. Until the first refusal there i
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
-from collections import deque
 from dataclasses import dataclass, field
 from typing import Final
 
+from gateway.turns import Turns
 from router_core.outcome import Failure, FailureKind
 from router_core.policy import AdmissionPolicy
 
@@ -26,7 +24,7 @@ class _Room:
     limit: float | None = None
     began: float = 0.0
     cut_at: float = float("-inf")
-    queue: deque[asyncio.Future[None]] = field(default_factory=deque)
+    turns: Turns = field(default_factory=Turns)
 
     @property
     def full(self) -> bool:
@@ -55,22 +53,7 @@ class Concurrency:
 
     async def wait(self, deployment: str, seconds: float) -> bool:
         """Wait for a place in turn, for at most so long; returns whether it was taken."""
-        room = self._rooms[deployment]
-        waiting: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        room.queue.append(waiting)
-        try:
-            async with asyncio.timeout(seconds):
-                await waiting
-        except BaseException as exc:
-            if waiting.done() and not waiting.cancelled():
-                self.leave(deployment)  # the place came in the very moment this one gave up
-            else:
-                with contextlib.suppress(ValueError):  # taken out already when a place came by after it gave up
-                    room.queue.remove(waiting)
-            if isinstance(exc, TimeoutError):
-                return False
-            raise
-        return True
+        return await self._rooms[deployment].turns.wait(seconds, lambda: self.leave(deployment))
 
     def leave(self, deployment: str) -> None:
         """Give a place back; those who wait get in as far as there is room."""
@@ -78,11 +61,8 @@ class Concurrency:
         if room is None:
             return
         room.open -= 1
-        while room.queue and not room.full:
-            waiting = room.queue.popleft()
-            if not waiting.done():
-                room.open += 1
-                waiting.set_result(None)
+        while not room.full and room.turns.hand_over():
+            room.open += 1
 
     def learn(
         self, deployment: str, failure: Failure | None, started: float, now: float, policy: AdmissionPolicy

@@ -92,8 +92,11 @@ class WordRows:
         joined = b"".join(parts)
         if len(joined) > MAX_TOKENS * _TOKEN.itemsize:
             known = self.known
-            joined = b"".join([part for word, part in zip(words, parts, strict=True) if word in known])
-            joined += b"".join([part for word, part in zip(words, parts, strict=True) if word not in known])
+            first: list[bytes] = []
+            then: list[bytes] = []
+            for word, part in zip(words, parts, strict=True):
+                (first if word in known else then).append(part)
+            joined = b"".join(first + then)
         return np.frombuffer(joined, dtype=_TOKEN)
 
     def _tokens(self, words: list[str]) -> list[bytes]:

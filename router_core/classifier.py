@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
-from itertools import chain
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 import numpy as np
@@ -171,7 +170,7 @@ def _read(text: str, model: ClassifierModel) -> Said:
     found = words(text)
     said, meant = terms(found), concepts(found, model.lexicon)
     n, m = len(said), len(meant)
-    which, rows = model.index.find(chain(said, meant), n + m)
+    which, rows = model.index.find([*said, *meant])
     shares = np.empty(n + m, dtype=np.float32)
     shares[:n] = 1 / math.sqrt(n or 1)
     shares[n:] = 1 / math.sqrt(m or 1)

@@ -20,7 +20,7 @@ import re
 from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from itertools import combinations, pairwise
+from itertools import combinations, pairwise, repeat
 from operator import add
 from typing import Final
 
@@ -66,7 +66,9 @@ _CODE_PAIRS: Final = (("\n", "\n    "), ("\t", "\n\t"), ("/", "//"), (":", "::")
 
 Heard = tuple[tuple[str, ...], frozenset[str]]
 """The concepts of a word, and the words that may follow it in a phrase."""
-_NOTHING: Final[frozenset[str]] = frozenset()
+_NOBODY: Final[frozenset[str]] = frozenset()
+_SILENT: Final[Heard] = ((), _NOBODY)
+_UNHEARD: Final[Heard] = (("",), _NOBODY)
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +88,7 @@ class Lexicon:
     stem_sizes: Mapping[str, tuple[int, ...]]
     run_sizes: Mapping[str, tuple[int, ...]]
     followers: Mapping[str, frozenset[str]]
-    heard: dict[str, Heard | None] = field(default_factory=dict, repr=False, compare=False)
+    heard: dict[str, Heard] = field(default_factory=dict, repr=False, compare=False)
 
     @classmethod
     def of(cls, words: Mapping[str, tuple[str, ...]], stems: Mapping[str, tuple[str, ...]]) -> Lexicon:
@@ -205,13 +207,12 @@ def concepts(found: list[str], lexicon: Lexicon) -> set[str]:
 
 def _spoken(found: list[str], lexicon: Lexicon) -> list[tuple[int, tuple[str, ...]]]:
     """Return the concepts of each word and of the phrase it opens, with the word's place."""
-    heard, known = lexicon.heard, lexicon.said
+    known = lexicon.said
     spoken: list[tuple[int, tuple[str, ...]]] = []
-    for i, word in enumerate(found):
-        told = heard[word] if word in heard else _hear(word, lexicon)
-        if told is None:
+    for i, told in enumerate(map(lexicon.heard.get, found, repeat(_UNHEARD))):
+        if told is _SILENT:
             continue
-        said, followers = told
+        said, followers = _hear(found[i], lexicon) if told is _UNHEARD else told
         if followers and i + 1 < len(found) and found[i + 1] in followers:
             said += known.get(" ".join(found[i : i + 2]), ()) + known.get(" ".join(found[i : i + 3]), ())
         if said:
@@ -219,14 +220,13 @@ def _spoken(found: list[str], lexicon: Lexicon) -> list[tuple[int, tuple[str, ..
     return spoken
 
 
-def _hear(word: str, lexicon: Lexicon) -> Heard | None:
-    """Return what ``word`` says and what may follow it in a phrase, None for neither; remember it."""
-    heard, said, followers = lexicon.heard, lexicon.said.get(word, ()), lexicon.followers.get(word, _NOTHING)
+def _hear(word: str, lexicon: Lexicon) -> Heard:
+    """Return what ``word`` says and what may follow it in a phrase, ``_SILENT`` for neither; remember it."""
+    heard, said, followers = lexicon.heard, lexicon.said.get(word, ()), lexicon.followers.get(word, _NOBODY)
     if not said and not followers and word >= _UNSPACED and _is_unspaced(word[0]):
-        said = _of_run(word, lexicon)
-        return (said, _NOTHING) if said else None  # a sentence rather than a word: not to be remembered
+        return _of_run(word, lexicon), _NOBODY  # a sentence rather than a word: not to be remembered
     said = said or _of_stem(word, lexicon.said_stems, lexicon.stem_sizes.get(word[:HEAD], ()))
-    told = (said, followers) if said or followers else None
+    told = (said, followers) if said or followers else _SILENT
     if len(word) <= LONGEST_REMEMBERED and not any(map(str.isdigit, word)):  # else it may be a key
         if len(heard) >= REMEMBERED:
             heard.clear()
@@ -248,10 +248,9 @@ def _of_run(run: str, lexicon: Lexicon) -> tuple[str, ...]:
         run = run[:RUN_ENDS] + run[-RUN_ENDS:]
     known, sizes = lexicon.said, lexicon.run_sizes
     said: list[str] = []
-    for i, char in enumerate(run):
-        if char in sizes:
-            for size in sizes[char]:
-                said += known.get(run[i : i + size], ())
+    for i, told in enumerate(map(sizes.get, run, repeat(()))):
+        for size in told:
+            said += known.get(run[i : i + size], ())
     return tuple(said)
 
 

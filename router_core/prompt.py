@@ -36,6 +36,9 @@ _MEDIA: Final[Mapping[str, str]] = {
     "input_file": "file",
     "document": "file",
 }
+_SHORT: Final = 4000
+"""Characters up to which UTF-8 is looked at byte by byte: slow at length, but begun at once."""
+_BEYOND_ASCII: Final = bytes(range(0x80, 0x100))
 _TWO_BYTES_FROM: Final = np.uint16(0x80)
 _THREE_BYTES_FROM: Final = np.uint16(0x800)
 _SYSTEM_ROLES: Final = frozenset({"system", "developer"})
@@ -81,16 +84,23 @@ class _Count:
     tool_messages: bool = False
 
     def text(self, text: str) -> None:
-        """Add one text's size; ASCII texts cost one ``isascii``, others three looks at their UTF-16."""
+        """Add one text's size; ASCII texts cost one ``isascii``, others a look at their UTF-8, long ones at UTF-16."""
         self.chars += len(text)
-        if not text.isascii():
-            units = np.frombuffer(text.encode("utf-16-le", "surrogatepass"), dtype=np.uint16)
-            wide = len(text) - int(np.count_nonzero(units < _TWO_BYTES_FROM))
-            narrow = len(text) - wide
-            two_bytes = int(np.count_nonzero(units < _THREE_BYTES_FROM)) - narrow
-            four_bytes = len(units) - len(text)  # these take two units
-            self.wide_chars += wide
-            self.wide_bytes += 3 * wide - two_bytes + four_bytes
+        if text.isascii():
+            return
+        if len(text) <= _SHORT:
+            utf8 = text.encode("utf-8", "surrogatepass")
+            narrow = len(utf8.translate(None, _BEYOND_ASCII))
+            self.wide_chars += len(text) - narrow
+            self.wide_bytes += len(utf8) - narrow
+            return
+        units = np.frombuffer(text.encode("utf-16-le", "surrogatepass"), dtype=np.uint16)
+        wide = len(text) - int(np.count_nonzero(units < _TWO_BYTES_FROM))
+        narrow = len(text) - wide
+        two_bytes = int(np.count_nonzero(units < _THREE_BYTES_FROM)) - narrow
+        four_bytes = len(units) - len(text)  # these take two units
+        self.wide_chars += wide
+        self.wide_bytes += 3 * wide - two_bytes + four_bytes
 
     def size(self, value: object) -> None:
         """Add the size of a schema or a tool call, read as its text."""
@@ -128,8 +138,8 @@ def read_prompt(body: Mapping[str, Any]) -> Prompt:
     last = users[-1] if users else ""
     return Prompt(
         user=clip(last, USER_HEAD, USER_TAIL),
-        system=clip("\n".join(clip(s, SYSTEM_HEAD, SYSTEM_TAIL) for s in system[:4]), SYSTEM_HEAD, SYSTEM_TAIL),
-        before=_before(users[:-1], assistant),
+        system=clip("\n".join([clip(s, SYSTEM_HEAD, SYSTEM_TAIL) for s in system[:4]]), SYSTEM_HEAD, SYSTEM_TAIL),
+        before=_before(users[:-1], assistant) if len(users) > 1 else "",
         n_messages=len(messages),
         n_tools=_tools(body, count),
         has_tool_messages=count.tool_messages,
@@ -146,7 +156,7 @@ def read_prompt(body: Mapping[str, Any]) -> Prompt:
 def _before(earlier: list[str], assistant: str) -> str:
     kept = earlier if len(earlier) <= EARLIER_TURNS else [earlier[0], *earlier[-(EARLIER_TURNS - 1) :]]
     turns = [clip(turn, TURN_HEAD, TURN_TAIL) for turn in kept]
-    if earlier and assistant:
+    if assistant:
         turns.append(clip(assistant, TURN_HEAD, 0))
     return "\n".join(turns)
 

@@ -7,7 +7,7 @@ hashes stand in buckets of an array, and all look-ups of a text wait for memory 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -31,7 +31,7 @@ class TermIndex:
     @classmethod
     def of(cls, names: Sequence[str]) -> TermIndex:
         """Build the index of ``names``, numbered from 0; ValueError when a name comes twice."""
-        hashes = np.fromiter(map(hash, names), dtype=np.int64, count=len(names))
+        hashes = _hashes(names)
         if len(np.unique(hashes)) != len(names):
             msg = "the vocabulary names a term twice"
             raise ValueError(msg)
@@ -48,9 +48,16 @@ class TermIndex:
         table[home, place], numbers[home, place] = hashes[order], order
         return cls(table, numbers)
 
-    def find(self, terms: Iterable[str], count: int) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
-        """Return which of ``count`` terms are known, in their order, and the numbers of these."""
-        hashes = np.fromiter(map(hash, terms), dtype=np.int64, count=count)
+    def find(self, terms: Sequence[str]) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+        """Return which of ``terms`` are known, in their order, and the numbers of these."""
+        hashes = _hashes(terms)
         home = hashes & (len(self.hashes) - 1)
         which, place = (self.hashes.take(home, axis=0) == hashes[:, None]).nonzero()
         return which, self.numbers[home[which], place]
+
+
+def _hashes(terms: Sequence[str]) -> NDArray[np.int64]:
+    """Hash each term and its length: Python hashes the bytes a string is kept in, and "h0" is kept as "と" is."""
+    count = len(terms)
+    hashes = np.fromiter(map(hash, terms), dtype=np.int64, count=count)
+    return hashes ^ np.fromiter(map(len, terms), dtype=np.int64, count=count)

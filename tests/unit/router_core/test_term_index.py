@@ -12,7 +12,7 @@ TERMS = st.lists(st.text(max_size=4), unique=True, max_size=80)
 @given(names=TERMS, asked=TERMS)
 def test_it_finds_what_a_dictionary_would(names, asked):
     numbers = {name: i for i, name in enumerate(names)}
-    which, found = TermIndex.of(names).find([*names, *asked], len(names) + len(asked))
+    which, found = TermIndex.of(names).find([*names, *asked])
     expected = [(place, numbers[term]) for place, term in enumerate([*names, *asked]) if term in numbers]
     assert list(zip(which.tolist(), found.tolist(), strict=True)) == expected
 
@@ -20,8 +20,15 @@ def test_it_finds_what_a_dictionary_would(names, asked):
 def test_a_large_vocabulary_is_found_whole():
     names = [f"term{i}" for i in range(30_000)]
     index = TermIndex.of(names)
-    assert index.find(names, len(names))[1].tolist() == list(range(len(names)))
-    assert not len(index.find([name + "x" for name in names], len(names))[0])
+    assert index.find(names)[1].tolist() == list(range(len(names)))
+    assert not len(index.find([name + "x" for name in names])[0])
+
+
+@pytest.mark.parametrize(("name", "asked"), [("と", "h0"), ("整", "te"), ("te", "整"), ("ab\x01\x00", "\U00016261")])
+def test_strings_kept_in_the_same_bytes_are_told_apart(name, asked):
+    index = TermIndex.of([name])
+    assert not len(index.find([asked])[0])
+    assert len(index.find([name])[0]) == 1
 
 
 def test_a_name_may_not_come_twice():

@@ -5,7 +5,7 @@ The rules are asked in a fixed order, the cheapest and the most final first; the
 
 from __future__ import annotations
 
-from router_core.decision import Attempt, Facts, Rejection, Rule
+from router_core.decision import Attempt, Facts, Rejection, Rule, make
 from router_core.deployment import Deployment
 from router_core.pricing import affordable_output, worst_usd
 from router_core.request import RoutingRequest
@@ -78,7 +78,7 @@ def attempt_for(deployment: Deployment, facts: Facts, request: RoutingRequest, b
     its own; under one, with everything the deployment can write. A limit below 1 means that the budget buys nothing.
     """
     if budget_usd is None:
-        return Attempt(deployment.id, None, facts.expected_cost_usd, facts.worst_cost_usd)
+        return make(Attempt, (deployment.id, None, facts.expected_cost_usd, facts.worst_cost_usd))
     longest = longest_output(deployment, facts, request)
     affordable = affordable_output(deployment, facts.input_tokens, budget_usd, request.n)
     if affordable >= longest:

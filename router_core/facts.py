@@ -10,7 +10,7 @@ from typing import Final, NamedTuple
 
 from router_core import breaker
 from router_core.breaker import Circuit
-from router_core.decision import Facts
+from router_core.decision import Facts, make
 from router_core.deployment import Deployment
 from router_core.known import MINUTE_S, known_of
 from router_core.policy import Policy
@@ -21,7 +21,6 @@ from router_core.request import RoutingRequest
 from router_core.snapshot import EMPTY_STATE, DeploymentState, Snapshot
 
 _CLOSED: Final = ("closed", 0.0, 1.0)
-_new: Final = tuple.__new__  # a named tuple's own way to make one costs three times as much
 
 
 class Context(NamedTuple):
@@ -103,7 +102,7 @@ def gather(deployments: Iterable[Deployment], ctx: Context) -> list[Facts]:
         worst = worst_usd(deployment, tokens_in, limit, n)
         provider = deployment.provider
         values = (name, provider, known, quality, tokens_in, tokens_out, cached, cost, worst, circuit, ready_in, ramp)
-        gathered.append(_new(Facts, values))
+        gathered.append(make(Facts, values))
     return gathered
 
 

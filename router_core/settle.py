@@ -167,10 +167,10 @@ def _attempts(
     """Turn a plan into calls under the cost limit. Legs share it: each has its worst case and its part of the rest."""
     request, pool = question.request, question.pool
     limit = request.hints.max_cost_usd
-    shares: list[float | None] = [limit] * (len(legs) + len(others))
-    if limit is not None:
-        rest = (limit - sum(leg.facts.worst_cost_usd for leg in legs)) / len(legs)
-        shares[: len(legs)] = [min(limit, leg.facts.worst_cost_usd + rest) for leg in legs]
+    if limit is None:
+        return tuple([attempt_for(pool[item.deployment], item.facts, request, None) for item in (*legs, *others)])
+    rest = (limit - sum(leg.facts.worst_cost_usd for leg in legs)) / len(legs)
+    shares = [min(limit, leg.facts.worst_cost_usd + rest) for leg in legs] + [limit] * len(others)
     calls = zip((*legs, *others), shares, strict=True)
     return tuple([attempt_for(pool[item.deployment], item.facts, request, share) for item, share in calls])
 

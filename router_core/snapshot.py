@@ -154,16 +154,20 @@ def increments(outcome: AttemptOutcome | Reward, policy: Policy) -> tuple[Increm
         usage = outcome.usage
         fields = {"n": 1.0, "ok": 1.0, "dur": outcome.duration_s, "cost": outcome.cost_usd}
         if not usage.estimated:
-            fields |= {"out": float(usage.completion), "out_n": 1.0}
-            if outcome.input_estimate > 0 and usage.prompt > 0:
-                fields |= {"act": float(usage.prompt), "est": float(outcome.input_estimate)}
+            prompt = usage.prompt
+            fields["out"] = float(usage.completion)
+            fields["out_n"] = 1.0
+            if outcome.input_estimate > 0 and prompt > 0:
+                fields["act"] = float(prompt)
+                fields["est"] = float(outcome.input_estimate)
         recent = (1.0, 1.0, outcome.duration_s, outcome.cost_usd)
         durations = bin_of(outcome.duration_s)
         first = outcome.time_to_first_content_s
         firsts = bin_of(first) if first is not None and outcome.stream else None
-    rows = (str(outcome.task), ALL_TASKS)
-    return tuple(
-        Increment(outcome.deployment, row, outcome.at, gain, fields, durations, firsts, recent) for row in rows
+    name, at = outcome.deployment, outcome.at
+    return (
+        Increment(name, str(outcome.task), at, gain, fields, durations, firsts, recent),
+        Increment(name, ALL_TASKS, at, gain, fields, durations, firsts, recent),
     )
 
 

@@ -18,7 +18,7 @@ from router_core.series import EMPTY_SERIES, Series
 from router_core.snapshot import EMPTY_STATE, DeploymentState, Snapshot
 from router_core.task import TaskType
 from tests.fakes.outcomes import attempt
-from tests.unit.router_core.builders import HOUR, NOW, after, answers, registry
+from tests.unit.router_core.builders import HOUR, NOW, after, answers, deployment, registry
 
 POLICY = Policy()
 MINUTE = int(NOW // 60)
@@ -175,9 +175,10 @@ def test_a_changed_circuit_keeps_what_was_computed():
 def test_the_memory_is_bounded(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(known_module, "_MEMO_LIMIT", 4)
     state = DeploymentState()
-    for minute in range(20):
-        known_of(SETUP.deployments["acme/m1"], state, ("analysis",), SETUP, POLICY, minute)
-        assert 1 <= len(state.memo) <= 4
+    for number in range(20):
+        for minute in (MINUTE, MINUTE + 1):
+            known_of(deployment(f"acme/m{number}"), state, ("analysis",), SETUP, POLICY, minute)
+            assert 1 <= len(state.memo) <= 4
 
 
 @given(st.lists(st.sampled_from([0.0, 0.5, 1.0]), max_size=8), st.floats(0.0, 30 * 24 * HOUR))

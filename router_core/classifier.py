@@ -26,6 +26,7 @@ FOLLOW_UP: Final = "follow_up"
 EVIDENCE_TERMS: Final = 4
 EVIDENCE_POOL: Final = 10
 CODE_EVIDENCE: Final = 0.3
+REMEMBERED: Final = 256
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -55,6 +56,8 @@ class ClassifierModel:
     general: int = field(init=False, repr=False)
     follow_up: int = field(init=False, repr=False)
     """The places of ``general`` and of ``follow_up`` among the classes."""
+    systems: dict[str, Said] = field(init=False, repr=False)
+    """What the system texts met so far say: an application sends the same one with each request. Emptied when full."""
 
     def __post_init__(self) -> None:
         """Refuse arrays that do not fit together, or numbers out of range."""
@@ -77,6 +80,7 @@ class ClassifierModel:
         object.__setattr__(self, "tasks", tuple(None if c == FOLLOW_UP else TaskType(c) for c in self.classes))
         object.__setattr__(self, "general", self.classes.index(TaskType.GENERAL))
         object.__setattr__(self, "follow_up", self.classes.index(FOLLOW_UP))
+        object.__setattr__(self, "systems", {})
 
 
 def classify(
@@ -132,7 +136,7 @@ def _content(prompt: Prompt, features: Features, model: ClassifierModel) -> tupl
     spoken = [_read(prompt.user, model)]
     logits = model.bias + features.dense @ model.dense_weights + spoken[0].logits
     if prompt.system:
-        spoken.append(_read(prompt.system, model))
+        spoken.append(_read_system(prompt.system, model))
         logits += model.system_weight * spoken[1].logits
     if features.embedding is not None and not features.hashed:
         logits += features.embedding @ model.embedding_weights
@@ -176,6 +180,15 @@ def _read(text: str, model: ClassifierModel) -> Said:
     shares[n:] = 1 / math.sqrt(m or 1)
     weights = model.term_weights.take(rows, axis=0)
     return Said(rows, weights, (shares.take(which) @ weights.astype(np.float32)) * model.term_scale)
+
+
+def _read_system(text: str, model: ClassifierModel) -> Said:
+    known = model.systems.get(text)
+    if known is None:
+        if len(model.systems) >= REMEMBERED:
+            model.systems.clear()
+        known = model.systems[text] = _read(text, model)
+    return known
 
 
 def _softmax(logits: NDArray[np.float32], temperature: float) -> list[float]:

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from router_core import classifier
 from router_core.classifier import ClassifierModel, class_probabilities, classify
 from router_core.features import DENSE_NAMES, EMBEDDING_SIZE, extract, read_prompt
 from router_core.lexical import Lexicon
@@ -179,3 +180,19 @@ def test_any_conversation_gets_a_profile(turns):
     profile = classify(prompt, extract(prompt, None), MODEL)
     assert 0.0 <= profile.confidence <= 1.0
     assert len(profile.evidence) <= 8
+
+
+def test_a_system_text_is_read_once_and_no_more_are_remembered_than_fit(monkeypatch):
+    monkeypatch.setattr(classifier, "REMEMBERED", 3)
+    fresh = [replace(MODEL) for _ in range(2)]
+    turns = {"role": "user", "content": "test"}
+    bodies = [{"messages": [{"role": "system", "content": f"plan {i % 5}"}, turns]} for i in range(9)]
+    for body in bodies:
+        prompt = read_prompt(body)
+        features = extract(prompt, None)
+        first = class_probabilities(prompt, features, fresh[0])
+        assert first == class_probabilities(prompt, features, fresh[0])
+        fresh[1].systems.clear()
+        assert first == class_probabilities(prompt, features, fresh[1])
+        assert prompt.system in fresh[0].systems
+        assert len(fresh[0].systems) <= 3

@@ -4,6 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from router_core import lexical
 from router_core.lexical import DENSE_CHARS, MAX_WORDS, Lexicon, code_share, concepts, terms, words
 
 LEXICON = Lexicon.of(
@@ -105,3 +106,22 @@ def test_a_phrase_may_open_with_a_word_that_is_known_by_its_stem():
     lexicon = Lexicon.of({"look into": ("check",)}, {"look": ("see",)})
     assert {"=check", "=see"} <= concepts(["look", "into"], lexicon)
     assert "=see" in concepts(["look"], lexicon)
+
+
+def test_what_words_say_is_remembered_up_to_a_bound_and_never_a_key(monkeypatch):
+    monkeypatch.setattr(lexical, "REMEMBERED", 3)
+    lexicon = Lexicon.of({"test": ("test",)}, {"провер": ("check",)})
+    for found in (["test", "провери", "x1", "写测试"], ["проверь", "hello"], ["test", "hello"]):
+        expected = concepts(found, Lexicon.of(lexicon.words, lexicon.stems))
+        assert concepts(found, lexicon) == expected == concepts(found, lexicon)
+        assert len(lexicon.heard) <= 3
+        assert not {"x1", "写测试"} & lexicon.heard.keys()
+
+
+SPOKEN = ["test", "не", "так", "leg", "uit", "nu", "te", "tell", "kode", "测试", "写测试代码", "테스트를", "7"]
+
+
+@given(st.lists(st.sampled_from(SPOKEN)))
+def test_what_a_text_says_does_not_depend_on_what_was_heard_before(found):
+    fresh = Lexicon.of(LEXICON.words, LEXICON.stems)
+    assert concepts(found, fresh) == concepts(found, LEXICON)

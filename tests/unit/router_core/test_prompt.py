@@ -65,8 +65,9 @@ def test_wide_characters_are_counted_with_their_bytes():
     assert (prompt.chars, prompt.wide_chars, prompt.wide_bytes) == (8, 4, 10)
 
 
-@given(st.text())
-def test_the_bytes_of_any_text_are_those_of_utf_8(text):
+@given(st.text(), st.sampled_from([1, 5000]))
+def test_the_bytes_of_any_text_are_those_of_utf_8(text, times):
+    text = text * times
     prompt = read_prompt(chat(("user", text)))
     narrow = sum(c.isascii() for c in text)
     assert (prompt.wide_chars, prompt.wide_bytes) == (len(text) - narrow, len(text.encode()) - narrow)

@@ -233,6 +233,8 @@ def residuals(state: QualityState, features: Features | None, task_rows: Iterabl
     total = state._deviations(features, rows) or {}  # noqa: SLF001 - the state's own reading, kept out of its interface
     if state.cells:
         near = neighbourhood(features)
+        if not total and len(rows) == 1:  # most prompts: what was learned is all there is to say
+            return state.learned(rows[0], near)
         for row in rows:
             for deployment, value in state.learned(row, near).items():
                 total[deployment] = total.get(deployment, 0.0) + value / len(rows)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from router_core import breaker
 from router_core.decision import Facts
@@ -151,3 +153,24 @@ def test_an_open_provider_refuses_also_those_of_its_deployments_that_are_closed(
     assert circuits(breaker.CLOSED, NOW + 40.0) == ("open", 40.0, 1.0)
     assert circuits(breaker.CLOSED, NOW - 1.0) == ("closed", 0.0, 1.0)
     assert circuits(TRIPPED, NOW + 40.0) == ("open", 20.0, 1.0)
+
+
+times = st.just(0.0) | st.floats(NOW - 200.0, NOW + 200.0)
+any_circuit = st.builds(
+    breaker.Circuit,
+    state=st.sampled_from(breaker.State),
+    open_until=times,
+    opens=st.integers(0, 3),
+    changed_at=times,
+    leases=st.lists(st.tuples(st.integers(1, 9), times), max_size=2).map(tuple),
+    ejected_until=times,
+)
+
+
+@given(any_circuit)
+def test_a_circuit_that_is_not_looked_at_would_have_said_nothing(circuit: breaker.Circuit):
+    said, ready_in_s, ramp = circuits(circuit)
+    admission = breaker.admits(circuit, NOW, POLICY.breaker)
+    assert (said == "closed") is (circuit.state is breaker.State.CLOSED and not admission.ejected)
+    assert ready_in_s == (admission.retry_after_s or 0.0)
+    assert ramp == breaker.ramp(circuit, NOW, POLICY.breaker)

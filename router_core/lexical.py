@@ -223,7 +223,7 @@ def _spoken(found: list[str], lexicon: Lexicon) -> list[tuple[int, tuple[str, ..
 def _hear(word: str, lexicon: Lexicon) -> Heard:
     """Return what ``word`` says and what may follow it in a phrase, ``_SILENT`` for neither; remember it."""
     heard, said, followers = lexicon.heard, lexicon.said.get(word, ()), lexicon.followers.get(word, _NOBODY)
-    if not said and not followers and word >= _UNSPACED and _is_unspaced(word[0]):
+    if not said and word >= _UNSPACED and not followers and _is_unspaced(word[0]):
         return _of_run(word, lexicon), _NOBODY  # a sentence rather than a word: not to be remembered
     said = said or _of_stem(word, lexicon.said_stems, lexicon.stem_sizes.get(word[:HEAD], ()))
     told = (said, followers) if said or followers else _SILENT

@@ -51,9 +51,11 @@ class TermIndex:
     def find(self, terms: Sequence[str]) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
         """Return which of ``terms`` are known, in their order, and the numbers of these."""
         hashes = _hashes(terms)
-        home = hashes & (len(self.hashes) - 1)
-        which, place = (self.hashes.take(home, axis=0) == hashes[:, None]).nonzero()
-        return which, self.numbers[home[which], place]
+        buckets, width = self.hashes.shape
+        home = hashes & (buckets - 1)
+        places = np.flatnonzero(self.hashes.take(home, axis=0) == hashes[:, None])
+        which = places // width
+        return which, self.numbers.take((home.take(which) - which) * width + places)
 
 
 def _hashes(terms: Sequence[str]) -> NDArray[np.int64]:

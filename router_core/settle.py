@@ -69,11 +69,9 @@ def settle(question: Question, known: Sequence[Facts], refused: Sequence[Rejecti
         eligible = least_bad(known, rejections)
     scored = score(eligible, request, weights, policy.scoring)
     everyone = _ordered(scored, question)
-    named = question.resolved.pool
-    # When what was named is refused, its fallbacks stand in.
-    ranking = (
-        everyone if question.pool is named else [item for item in everyone if item.deployment in named] or everyone
-    )
+    ranking, named = everyone, question.resolved.pool
+    if pool is not named:  # there are fallbacks: they stand in when what was named is refused
+        ranking = [item for item in everyone if item.deployment in named] or everyone
     mode = planner.mode_of(request.hints, request.profile.task, policy)
     if not ranking:
         return _decision(question, (), (), rejections, None, Plan((), mode), weights)

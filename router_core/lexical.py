@@ -161,10 +161,9 @@ def _mixed(found: list[str], out: set[str]) -> list[str]:
     """Return the stems of words of any script; a run written without spaces is ``~`` and adds its own terms."""
     spaced: list[str] = []
     for word in found:
-        first = word[0]
-        if first < _UNSPACED:
-            spaced.append("#" if first <= "9" else word[:STEM])
-        elif _HANGUL[0] <= first <= _HANGUL[1]:
+        if word < _UNSPACED:
+            spaced.append(word[:STEM] if word > ":" else "#")
+        elif _HANGUL[0] <= word[0] <= _HANGUL[1]:
             spaced.append(word[:3])
             out.add(word[:2] + "*")
         else:

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import os
 import sys
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Final
 
 from gateway.memory import collector_rests
 
 COMMANDS = ("serve", "check", "explain", "stats", "keys", "calibrate", "backtest", "ledger", "experiments")
+
+_THREADS: Final = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS")
+"""One, unless the operator says otherwise: numpy would start one per core, for products too small to be shared out."""
 
 
 def parser(names: Sequence[str] = COMMANDS) -> argparse.ArgumentParser:
@@ -40,6 +44,9 @@ def _module(name: str) -> Any:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a command; returns its exit code."""
     given = sys.argv[1:] if argv is None else argv
+    if given and given[0] == "serve":
+        for name in _THREADS:
+            os.environ.setdefault(name, "1")
     # The command alone when it is known: nobody should wait for what the others import.
     args = parser(given[:1] if given and given[0] in COMMANDS else COMMANDS).parse_args(given)
     module = _module(args.command)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 
@@ -41,3 +42,17 @@ def test_a_console_needs_the_renderer_and_a_webhook_its_client():
         "LineFormatter(console=True); Watching({}, webhook_url=Secret('https://hooks.example/x'))"
     )
     assert {"structlog", "gateway.observe.webhook"} <= set(imported(code))
+
+
+def test_serving_starts_no_threads_for_products_and_leaves_what_the_operator_set() -> None:
+    code = (
+        "import os, sys; from gateway.cli import main\n"
+        "main(['serve', '--config', '/nowhere/at-all'])\n"
+        "print(os.environ['OPENBLAS_NUM_THREADS'], os.environ['OMP_NUM_THREADS'], len(os.listdir('/proc/self/task')))"
+    )
+    environment = {name: value for name, value in os.environ.items() if not name.endswith("NUM_THREADS")}
+    environment |= {"OMP_NUM_THREADS": "3", "PORT": "0"}
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True, timeout=60
+    )
+    assert done.stdout.split() == ["1", "3", "1"]

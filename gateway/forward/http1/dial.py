@@ -9,7 +9,7 @@ import ssl
 from collections.abc import Callable
 from dataclasses import dataclass
 from ipaddress import ip_address
-from typing import Final
+from typing import Final, TypeVar
 
 from aiohappyeyeballs import AddrInfoType, start_connection
 
@@ -23,10 +23,13 @@ _NEXT_ADDRESS_S: Final = 0.25
 """How long one address is tried alone (RFC 8305 calls it the connection attempt delay)."""
 
 Make = Callable[[], Connection]
+P = TypeVar("P", bound=asyncio.Protocol)
 
 
 @dataclass(slots=True)
 class _Known:
+    """``addresses`` begin with another one each time, as the calls to a name are spread over its machines."""
+
     addresses: list[AddrInfoType]
     until: float
 
@@ -38,19 +41,20 @@ class Dialer:
         """Read ``ca_file`` now: a wrong one is told at the start, not at the first call."""
         self._context = _context(ca_file) if ca_file else None
         self._known: dict[tuple[str, int], _Known] = {}
-        self._asked: dict[tuple[str, int], asyncio.Task[list[AddrInfoType]]] = {}
+        self._asked: dict[tuple[str, int], asyncio.Task[_Known]] = {}
 
     async def dial(self, origin: Origin, proxy: Proxy | None, make: Make) -> Connection:
         """Return a connection to an origin. Raises ``CannotConnect``; cancelling it leaves no socket open."""
         secure, host, port = origin
         context = await self._tls() if secure else None
-        if proxy is None:
-            sock = await self._socket(host, port)
-            return await _over(sock, make, context, host)
-        sock = await self._socket(proxy.host, proxy.port)
+        sock = await self._socket(proxy.host, proxy.port) if proxy is not None else await self._socket(host, port)
         if context is None:
-            return await _over(sock, make, None, host)
-        return await _through(sock, Tunnel(host, port, proxy.authorization), make, context)
+            return (await _over(sock, make))[1]
+        if proxy is None:
+            plain, _ = await _over(sock, asyncio.Protocol)
+            return await _inside(plain, make, context, host)
+        plain, tunnel = await _over(sock, lambda: Tunnel(host, port, proxy.authorization))
+        return await _inside(plain, make, context, host, tunnel)
 
     async def _socket(self, host: str, port: int) -> socket.socket:
         addresses = await self._addresses(host, port)
@@ -58,7 +62,7 @@ class Dialer:
             return await start_connection(
                 addresses, happy_eyeballs_delay=_NEXT_ADDRESS_S, interleave=1, socket_factory=_open
             )
-        except OSError as exc:
+        except (OSError, RuntimeError) as exc:  # uvloop has both
             self._known.pop((host, port), None)  # perhaps it has moved
             raise CannotConnect from exc
 
@@ -68,23 +72,24 @@ class Dialer:
             return [_literal(host, port)]
         key, loop = (host, port), asyncio.get_running_loop()
         known = self._known.get(key)
-        if known is not None and known.until > loop.time():
-            return known.addresses
-        task = self._asked.get(key)
-        if task is None:
-            task = self._asked[key] = loop.create_task(self._resolve(host, port))
-            task.add_done_callback(lambda _: self._asked.pop(key, None))
-        return await asyncio.shield(task)
+        if known is None or known.until <= loop.time():
+            task = self._asked.get(key)
+            if task is None:
+                task = self._asked[key] = loop.create_task(self._resolve(host, port))
+                task.add_done_callback(lambda _: self._asked.pop(key, None))
+            known = await asyncio.shield(task)
+        addresses = known.addresses
+        known.addresses = [*addresses[1:], addresses[0]]
+        return addresses
 
-    async def _resolve(self, host: str, port: int) -> list[AddrInfoType]:
+    async def _resolve(self, host: str, port: int) -> _Known:
         loop = asyncio.get_running_loop()
         try:
             found = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_ADDRCONFIG)
         except (OSError, UnicodeError) as exc:
             raise NameNotResolved from exc
-        addresses: list[AddrInfoType] = list(found)
-        self._known[host, port] = _Known(addresses, loop.time() + _DNS_TTL_S)
-        return addresses
+        known = self._known[host, port] = _Known(list(found), loop.time() + _DNS_TTL_S)
+        return known
 
     async def _tls(self) -> ssl.SSLContext:
         if self._context is None:  # reading all the system's authorities takes long enough to leave the loop for
@@ -92,39 +97,37 @@ class Dialer:
         return self._context
 
 
-async def _over(sock: socket.socket, make: Make, context: ssl.SSLContext | None, host: str) -> Connection:
-    loop = asyncio.get_running_loop()
-    name = host if context is not None else None
+async def _over(sock: socket.socket, make: Callable[[], P]) -> tuple[asyncio.Transport, P]:
     try:
-        _, connection = await loop.create_connection(make, sock=sock, ssl=context, server_hostname=name)
+        return await asyncio.get_running_loop().create_connection(make, sock=sock)
     except OSError as exc:
         sock.close()
-        raise (CannotConnect if context is None else TlsFailed) from exc
+        raise CannotConnect from exc
     except BaseException:
         sock.close()
         raise
-    return connection
 
 
-async def _through(sock: socket.socket, tunnel: Tunnel, make: Make, context: ssl.SSLContext) -> Connection:
-    """Ask a proxy for a tunnel and speak TLS inside of it."""
-    loop = asyncio.get_running_loop()
+async def _inside(
+    plain: asyncio.Transport, make: Make, context: ssl.SSLContext, host: str, tunnel: Tunnel | None = None
+) -> Connection:
+    """Speak TLS inside of a connection, once a tunnel is open if there is one.
+
+    ``create_connection`` could do that in one, but leaves the socket open when cancelled before the handshake.
+    """
     try:
-        plain, _ = await loop.create_connection(lambda: tunnel, sock=sock)
-    except BaseException:
-        sock.close()
-        raise
-    try:
-        await tunnel.opened()
-        connection = make()
-        secured = await loop.start_tls(plain, connection, context, server_hostname=tunnel.host)
+        if tunnel is not None:
+            await tunnel.opened()
+        connection, secured, loop = make(), None, asyncio.get_running_loop()
+        if not plain.is_closing():  # else the handshake would wait for somebody to tell it
+            secured = await loop.start_tls(plain, connection, context, server_hostname=host)
     except OSError as exc:
         plain.abort()
         raise TlsFailed from exc
     except BaseException:
         plain.abort()
         raise
-    if secured is None:
+    if secured is None:  # lost before or in the handshake
         raise TlsFailed
     connection.connection_made(secured)
     return connection

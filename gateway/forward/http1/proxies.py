@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from base64 import b64encode
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, cast
 from urllib.parse import SplitResult, unquote, urlsplit
 from urllib.request import getproxies, proxy_bypass
 
@@ -13,6 +14,8 @@ from gateway.forward.http1.errors import ProxyRefused
 from gateway.forward.http1.target import Origin
 
 _MOST_BYTES: Final = 32 * 1024
+_GOOD: Final = re.compile(rb"HTTP/1\.[01] 2\d\d(?![^ \r])")
+"""The status line of a proxy that agrees; some leave the reason out."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,12 +61,11 @@ class Tunnel(asyncio.Protocol):
         own = f"Proxy-Authorization: {authorization}\r\n" if authorization else ""
         self._request = f"CONNECT {shown} HTTP/1.1\r\nHost: {shown}\r\n{own}\r\n".encode()
         self._received = b""
-        self._answered = asyncio.get_running_loop().create_future()
+        self._answered: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Ask."""
-        assert isinstance(transport, asyncio.Transport)  # noqa: S101 - narrows the type
-        transport.write(self._request)
+        cast("asyncio.Transport", transport).write(self._request)  # uvloop's own are no instances of it
 
     def data_received(self, data: bytes) -> None:
         """Wait for the head of the answer; a tunnel begins right after it."""
@@ -71,23 +73,18 @@ class Tunnel(asyncio.Protocol):
         head, end, rest = self._received.partition(b"\r\n\r\n")
         if not end and len(self._received) < _MOST_BYTES:
             return
-        status = head.split(b" ", 2)[1:2]
-        good = bool(end) and not rest and head.startswith(b"HTTP/1.") and status == [b"200"]
-        self._settle(None if good else ProxyRefused())
+        self._settle(good=bool(end) and not rest and _GOOD.match(head) is not None)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """A proxy that closes refuses."""
         del exc
-        self._settle(ProxyRefused())
+        self._settle(good=False)
 
     async def opened(self) -> None:
         """Return when the tunnel is there. Raises ``ProxyRefused``."""
-        await self._answered
+        if not await self._answered:
+            raise ProxyRefused
 
-    def _settle(self, fault: Exception | None) -> None:
-        if self._answered.done():
-            return
-        if fault is None:
-            self._answered.set_result(None)
-        else:
-            self._answered.set_exception(fault)
+    def _settle(self, *, good: bool) -> None:
+        if not self._answered.done():
+            self._answered.set_result(good)

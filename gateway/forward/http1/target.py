@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Final
@@ -13,6 +14,7 @@ Origin = tuple[bool, str, int]
 """(whether TLS is spoken, host, port): what connections are kept for."""
 
 _PORTS: Final = {"http": 80, "https": 443}
+_HOST: Final = re.compile(r"[\w.:%-]+", re.ASCII)
 _AS_WRITTEN: Final = "!#$%&'()*+,/:;=?@[]~"
 
 
@@ -35,12 +37,10 @@ def target(text: str) -> Target:
     """Return a URL's parts; a character that no URL may hold is quoted. Raises ``InvalidAddress``."""
     try:
         parts = urlsplit(text)
-        port, host = parts.port, parts.hostname or ""
-        if not host.isascii():
-            host = host.encode("idna").decode()
+        port, host = parts.port, (parts.hostname or "").encode("idna").decode()
     except ValueError as exc:
         raise InvalidAddress from exc
-    if parts.scheme not in _PORTS or not host:
+    if parts.scheme not in _PORTS or not _HOST.fullmatch(host):
         raise InvalidAddress
     usual = _PORTS[parts.scheme]
     shown = f"[{host}]" if ":" in host else host

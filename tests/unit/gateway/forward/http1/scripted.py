@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -13,6 +14,7 @@ from gateway.forward.http1.target import target
 
 Reply = list[bytes | float | None]
 OK = b"HTTP/1.1 200 OK\r\n"
+BODY = OK + b"Content-Length: 2\r\n\r\nok"
 
 
 @dataclass
@@ -49,9 +51,9 @@ class Server:
 
 
 @asynccontextmanager
-async def served(*replies: Reply) -> AsyncIterator[tuple[Server, Client]]:
+async def served(*replies: Reply, tls: ssl.SSLContext | None = None) -> AsyncIterator[tuple[Server, Client]]:
     made = Server(list(replies))
-    server = await asyncio.start_server(made.serve, "127.0.0.1", 0)
+    server = await asyncio.start_server(made.serve, "127.0.0.1", 0, ssl=tls)
     made.port = server.sockets[0].getsockname()[1]
     client = Client()
     async with server:

@@ -6,14 +6,13 @@ import asyncio
 from collections.abc import Mapping
 from typing import Final
 
-from gateway.forward.http1.connection import Connection
+from gateway.forward.http1.connection import KEEP_S, Connection
 from gateway.forward.http1.dial import Dialer
-from gateway.forward.http1.errors import ConnectTimeout, Disconnected, InvalidHeader
+from gateway.forward.http1.errors import CannotConnect, ConnectTimeout, Disconnected, InvalidHeader
 from gateway.forward.http1.proxies import Proxy, proxy_of
 from gateway.forward.http1.response import Response
 from gateway.forward.http1.target import Origin, Target
 
-KEEP_ALIVE_S: Final = 30.0
 STALE_WITHIN_S: Final = 1.0
 """A kept connection that the provider had already closed shows it within a round trip, not later."""
 _USUAL: Final = (("accept", "Accept: */*"), ("user-agent", "User-Agent: moe-gateway"))
@@ -50,7 +49,7 @@ class Client:
             try:
                 return await _exchange(kept, request)
             except Disconnected as exc:
-                if exc.received or self._loop.time() - began > STALE_WITHIN_S:
+                if self._closed or exc.received or self._loop.time() - began > STALE_WITHIN_S:
                     raise
         return await _exchange(await self._connect(target.origin, proxy, connect_s), request)
 
@@ -72,9 +71,10 @@ class Client:
                 connection = await self._dialer.dial(origin, proxy, make)
         except TimeoutError as exc:
             raise ConnectTimeout from exc
-        self._all.add(connection)
-        if self._closed:  # while it was dialled
+        if self._closed or not connection.usable:  # we closed while it was dialled, or the other side has
             connection.abort()
+            raise CannotConnect
+        self._all.add(connection)
         return connection
 
     def _take(self, origin: Origin) -> Connection | None:
@@ -82,18 +82,19 @@ class Client:
         idle = self._idle.get(origin)
         while idle:
             connection = idle.pop()
-            if connection.usable:
+            if connection.usable and connection.idle_until > self._loop.time():
                 return connection
+            connection.abort()
         return None
 
     def _keep(self, connection: Connection) -> None:
         if self._closed:
             connection.abort()
             return
-        connection.idle_since = self._loop.time()
+        connection.idle_until = self._loop.time() + min(connection.keep_s, KEEP_S)
         self._idle.setdefault(connection.origin, []).append(connection)
         if self._sweeper is None:
-            self._sweeper = self._loop.call_later(KEEP_ALIVE_S, self._sweep)
+            self._sweeper = self._loop.call_later(KEEP_S, self._sweep)
 
     def _lost(self, connection: Connection) -> None:
         self._all.discard(connection)
@@ -102,17 +103,17 @@ class Client:
             idle.remove(connection)
 
     def _sweep(self) -> None:
-        """Close what nobody has used for long. A connection is closed after one to two times ``KEEP_ALIVE_S``."""
+        """Close what nobody will use any more, at the latest after two times ``KEEP_S``."""
         self._sweeper = None
-        since = self._loop.time() - KEEP_ALIVE_S
+        now = self._loop.time()
         for origin, idle in tuple(self._idle.items()):
-            for connection in [each for each in idle if each.idle_since <= since]:
+            for connection in [each for each in idle if each.idle_until <= now]:
                 idle.remove(connection)
                 connection.abort()
             if not idle:
                 del self._idle[origin]
         if self._idle:
-            self._sweeper = self._loop.call_later(KEEP_ALIVE_S, self._sweep)
+            self._sweeper = self._loop.call_later(KEEP_S, self._sweep)
 
 
 async def _exchange(connection: Connection, request: bytes) -> Response:
@@ -126,10 +127,13 @@ async def _exchange(connection: Connection, request: bytes) -> Response:
 
 
 def head(target: Target, headers: Mapping[str, str], length: int, proxy: Proxy | None = None) -> bytes:
-    """Return the head of a request. Raises ``InvalidHeader`` for one that would change what follows it."""
+    """Return the head of a request; of headers of one name the last is sent.
+
+    Raises ``InvalidHeader`` for one that would change what follows it.
+    """
     where = target.path
-    given = {name.lower() for name in headers}
-    if given & _OURS:
+    given = {name.lower(): f"{name}: {value}" for name, value in headers.items()}
+    if not _OURS.isdisjoint(given):
         raise InvalidHeader
     lines = [line for name, line in _USUAL if name not in given]
     if "host" not in given:
@@ -138,9 +142,12 @@ def head(target: Target, headers: Mapping[str, str], length: int, proxy: Proxy |
         where = f"http://{target.host}{target.path}"
         if proxy.authorization:
             lines.append(f"Proxy-Authorization: {proxy.authorization}")
-    lines += [f"{name}: {value}" for name, value in headers.items()]
+    lines += given.values()
     text = f"POST {where} HTTP/1.1\r\n" + "\r\n".join(lines) + f"\r\nContent-Length: {length}\r\n\r\n"
     breaks = len(lines) + 3
     if text.count("\n") != breaks or text.count("\r") != breaks or "\0" in text:
         raise InvalidHeader
-    return text.encode()
+    try:
+        return text.encode()
+    except UnicodeEncodeError as exc:
+        raise InvalidHeader from exc

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Callable
 from typing import Final
 
@@ -13,7 +14,13 @@ from gateway.forward.http1.response import Headers, Response
 from gateway.forward.http1.target import Origin
 
 HEAD_BYTES: Final = 32 * 1024
-"""The most the fields of a head may have together."""
+"""The most the fields of a head may have together, and the most that may come without a byte of the body."""
+KEEP_S: Final = 30.0
+"""How long a connection is kept whose provider does not say how long it keeps it."""
+_MARGIN_S: Final = 1.0
+"""The provider counts from when it wrote, and a request is on its way for a while."""
+_WRITE_BYTES: Final = 256 * 1024
+_KEEPS = re.compile(rb"timeout *= *\"?(\d{1,6})", re.IGNORECASE)
 
 
 class Connection(asyncio.Protocol):
@@ -42,13 +49,15 @@ class Connection(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
         self._response: Response | None = None
         self._fields: list[tuple[bytes, bytes]] = []
-        self._head_bytes = 0
+        self._bodiless = 0
         self._interim = False
         self._to_the_end = False
         self._keep = False
         self._paused = False
-        self.idle_since = 0.0
-        """Since when nothing is under way, in seconds of the loop's clock."""
+        self.keep_s = KEEP_S
+        """How long it may be kept without a request, in s: what the last answer said, if it said something."""
+        self.idle_until = 0.0
+        """Until when it may be used, in seconds of the loop's clock."""
 
     @property
     def usable(self) -> bool:
@@ -59,10 +68,15 @@ class Connection(asyncio.Protocol):
     def send(self, request: bytes) -> Response:
         """Send a request, whole; its answer comes later."""
         assert self._transport is not None, "a connection is used after it was made"  # noqa: S101 - narrows the type
-        self._head_bytes = 0
+        self._bodiless = 0
         self._keep = False
         response = self._response = Response(self._loop, self.abort, self._read_on)
-        self._transport.write(request)
+        if len(request) <= _WRITE_BYTES:
+            self._transport.write(request)
+        else:  # in pieces: what TLS was given in one is no longer counted in its write buffer
+            view = memoryview(request)
+            for start in range(0, len(request), _WRITE_BYTES):
+                self._transport.write(view[start : start + _WRITE_BYTES])
         return response
 
     def abort(self) -> None:
@@ -74,20 +88,24 @@ class Connection(asyncio.Protocol):
         """Keep the socket."""
         self._transport = transport  # type: ignore[assignment]  # a stream's protocol gets a stream's transport
 
+    def eof_received(self) -> None:
+        """End an answer that ends with the connection; what we have still to write changes nothing any more.
+
+        uvloop calls this in TLS only after its farewell, without which such an answer is not whole (RFC 9112, 9.8).
+        """
+        if self._response is not None and self._response.status and self._to_the_end:
+            self._response.end()
+        self.abort()
+
     def connection_lost(self, exc: Exception | None) -> None:
-        """End the answer: well if the end of the connection was to be its end."""
+        """Tell the reader that nothing more comes, which is well for an answer that has ended."""
+        del exc
         self._transport = None
         self._lost(self)
         response, self._response = self._response, None
-        if response is None:
-            return
-        if not response.status:
-            response.end(Disconnected(self._head_bytes))
-        elif self._to_the_end and exc is None:
-            response.end()
-        else:
-            response.end(CutShort())
-        response.wake()
+        if response is not None:
+            response.end(CutShort() if response.status else Disconnected(self._bodiless))
+            response.wake()
 
     def data_received(self, data: bytes) -> None:
         """Parse what came, then let the reader look at it once."""
@@ -95,8 +113,7 @@ class Connection(asyncio.Protocol):
         if response is None:
             self.abort()  # nobody asked: what it belongs to can never be told
             return
-        if not response.status:
-            self._head_bytes += len(data)
+        self._bodiless += len(data)
         try:
             self._parser.feed_data(data)
         except (httptools.HttpParserError, httptools.HttpParserUpgrade) as exc:
@@ -106,7 +123,7 @@ class Connection(asyncio.Protocol):
                 return
         if response.ended:
             self._let_go()
-        elif response.unbearable or (not response.status and self._head_bytes > HEAD_BYTES):
+        elif response.unbearable or self._bodiless > HEAD_BYTES:
             self._fail(response, None)
         elif response.full and not self._paused and self._transport is not None:
             self._paused = True
@@ -145,33 +162,41 @@ class Connection(asyncio.Protocol):
     def on_header(self, name: bytes, value: bytes) -> None:
         """Take a field of the head; those behind a body (trailers) are left out."""
         if self._response is not None and not self._response.status:
-            self._fields.append((name, value))
+            self._fields.append((name.rstrip().lower(), value.rstrip()))  # the parser puts up with blanks there
 
     def on_headers_complete(self) -> None:
         """Take the head, unless it is a word in between (100, 103)."""
         status = self._parser.get_status_code()
         self._interim = status < 200
         if self._interim or self._response is None:
+            if status < 100:
+                raise Malformed
             return
         coding, size, bounded = b"", 0, False
+        self.keep_s = KEEP_S
         for name, value in self._fields:
             size += len(name) + len(value)
-            key = name.lower()
-            if key == b"content-length":
+            if name == b"content-length":
                 bounded = True
-            elif key == b"transfer-encoding":
-                bounded = b"chunked" in value.lower()
-            elif key == b"content-encoding":
-                coding = value.strip().lower()
+            elif name == b"transfer-encoding":
+                if value.lower() != b"chunked":
+                    raise Malformed  # a coding that nobody asked for: its bytes would be taken for the body
+                bounded = True
+            elif name == b"content-encoding":
+                coding = value.lower()
+            elif name == b"keep-alive" and (said := _KEEPS.search(value)) is not None:
+                self.keep_s = int(said[1]) - _MARGIN_S
         if size > HEAD_BYTES:
             raise Malformed
         self._to_the_end = not bounded
         self._response.begin(status, Headers(self._fields), coding.decode("latin-1"))
 
     def on_body(self, data: bytes) -> None:
-        """Take a piece of the body."""
-        if self._response is not None:
-            self._response.add(data)
+        """Take a piece of the body; a word in between has none."""
+        if self._response is None or self._interim:
+            raise Malformed
+        self._bodiless = 0
+        self._response.add(data)
 
     def on_message_complete(self) -> None:
         """The answer is whole."""

@@ -11,6 +11,8 @@ CODINGS: Final = frozenset({"gzip", "x-gzip", "deflate"})
 PIECE_BYTES: Final = 256 * 1024
 _GZIP_OR_ZLIB: Final = 32 + zlib.MAX_WBITS
 _BARE: Final = -zlib.MAX_WBITS
+_GZIP: Final = 0x1F
+"""The first byte of each of gzip's members."""
 
 
 class Inflate:
@@ -44,8 +46,11 @@ class Inflate:
         if not coded and not self._more:
             return b""
         if self._stream is None or (self.ended and coded):  # members of a gzip file may follow each other
+            gzip = coded[0] == _GZIP
+            if self._stream is not None and not gzip:
+                raise Malformed
             # some servers say deflate and leave zlib's two bytes out
-            bare = coded[0] & 0x0F != zlib.DEFLATED and coded[:1] != b"\x1f"
+            bare = not gzip and coded[0] & 0x0F != zlib.DEFLATED
             self._stream, self.ended = zlib.decompressobj(_BARE if bare else _GZIP_OR_ZLIB), False
         try:
             plain = self._stream.decompress(coded, PIECE_BYTES)

@@ -11,6 +11,8 @@ from gateway.forward.http1.inflate import CODINGS, Inflate
 
 _MOST_HELD_BYTES: Final = 256 * 1024
 """What is read ahead of the reader; the provider waits then."""
+_PLAIN: Final = frozenset({"", "identity", "none", "utf-8", "utf8"})
+"""Codings that are none; some servers put the character set here."""
 
 
 class Headers(Mapping[str, str]):
@@ -19,7 +21,7 @@ class Headers(Mapping[str, str]):
     __slots__ = ("_fields", "_known")
 
     def __init__(self, fields: list[tuple[bytes, bytes]]) -> None:
-        """Take the fields as they came."""
+        """Take the fields as they came, their names in lower case."""
         self._fields = fields
         self._known: dict[str, str] | None = None
 
@@ -39,7 +41,7 @@ class Headers(Mapping[str, str]):
         if self._known is None:
             known: dict[str, str] = {}
             for name, value in self._fields:
-                key, text = name.decode("latin-1").lower(), value.decode("utf-8", "surrogateescape")
+                key, text = name.decode("latin-1"), value.decode("utf-8", "surrogateescape")
                 known[key] = f"{known[key]}, {text}" if key in known else text
             self._known = known
         return self._known
@@ -79,8 +81,8 @@ class Response:
 
     @property
     def ready(self) -> bool:
-        """Whether ``read_some`` returns or raises without waiting."""
-        return self.ended or bool(self._parts) or self._fault is not None
+        """Whether ``read_some`` surely returns or raises without waiting."""
+        return self.ended or (bool(self._parts) and self._inflate is None) or self._fault is not None
 
     async def head(self) -> None:
         """Wait for the head. Raises ``Http1Error``."""
@@ -114,11 +116,14 @@ class Response:
     def discard(self, limit: int) -> None:
         """Throw the rest away as it comes; more than ``limit`` bytes of it are not put up with."""
         self._parts.clear()
+        self._held = 0
         self._left = limit
+        if not self.ended:
+            self._more()
 
     def begin(self, status: int, headers: Headers, coding: str) -> None:
         """Take the head; ``coding`` is the body's content coding. Raises ``Malformed`` for one nobody asked for."""
-        if coding not in {"", "identity"}:
+        if coding not in _PLAIN:
             if coding not in CODINGS:
                 raise Malformed
             self._inflate = Inflate()
@@ -163,13 +168,15 @@ class Response:
         await self._waiter
 
     def _take(self) -> bytes:
-        parts = self._parts
+        inflate, parts = self._inflate, self._parts
+        if inflate is not None and inflate.pending:
+            return inflate.piece()  # and the provider waits, however much there is in the little that came
         data = parts[0] if len(parts) == 1 else b"".join(parts)
         parts.clear()
-        if self.full:
+        if self.full and not self.ended:  # else the connection may be another call's by now
             self._more()
         self._held = 0
-        if self._inflate is None:
+        if inflate is None:
             return data
-        self._inflate.feed(data)
-        return self._inflate.piece()
+        inflate.feed(data)
+        return inflate.piece()

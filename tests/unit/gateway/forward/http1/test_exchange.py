@@ -43,13 +43,20 @@ async def test_the_request_as_it_is_written():
 @pytest.mark.parametrize(
     ("name", "value"),
     [("X-A", "b\r\nX-C: d"), ("X-A", "b\nc"), ("X-A", "b\rc"), ("X-A", "\0"), ("X\n", "b"),
-     ("content-length", "3"), ("Transfer-Encoding", "chunked"), ("Connection", "close")],
+     ("X", "\udcff"), ("content-length", "3"), ("Transfer-Encoding", "chunked"), ("Connection", "close")],
 )  # fmt: skip
 async def test_no_header_can_change_what_follows_it(name: str, value: str):
     async with served([]) as (made, client):
         with pytest.raises(errors.InvalidHeader):
             await post(made, client, **{name: value})
     assert made.connections == 0
+
+
+async def test_of_headers_of_one_name_the_last_is_sent():
+    async with served([OK + b"Content-Length: 0\r\n\r\n"]) as (made, client):
+        await post(made, client, **{"Content-Type": "a", "Authorization": "b", "content-type": "c"})
+    assert made.requests[0].lower().count(b"content-type:") == 1
+    assert b"\r\ncontent-type: c\r\n" in made.requests[0]
 
 
 @pytest.mark.parametrize(
@@ -65,6 +72,10 @@ async def test_no_header_can_change_what_follows_it(name: str, value: str):
         [b"HTTP/1.1 200 OK\nContent-Length: 5\n\nhello"],
         [OK + b"Transfer-Encoding: chunked\r\n\r\n5 \r\nhello\r\n0\r\n\r\n"],
         [b"HTTP/1.1 200 \r\nContent-Length:5\r\n\r\nhello"],
+        [b"HTTP/1.1 200\r\nX-Empty:\r\nContent-Length : 5  \r\n\r\nhello"],
+        [OK + b"Transfer-Encoding : Chunked \r\nX-Folded: a\r\n\tb\r\n\r\n5\r\nhello\r\n0\r\n\r\n"],
+        [OK + b"Content-Encoding: UTF-8\r\nUpgrade: h2c\r\nConnection: Upgrade\r\nContent-Length: 5\r\n\r\nhello"],
+        [b"HTTP/1.1 199 x\r\n\r\n" + OK + b"Content-Length: 5\r\n\r\nhello"],
     ],
 )  # fmt: skip
 async def test_bodies_however_they_are_framed(reply: Reply):
@@ -76,6 +87,8 @@ async def test_bodies_however_they_are_framed(reply: Reply):
     [
         [OK + b"Content-Length: 5\r\n\r\nhel", None],
         [OK + b"Content-Length: 5\r\n\r\n", None],
+        [OK + b"Content-Length : 5\r\n\r\nhel", None],
+        [OK + b"Transfer-Encoding : chunked\r\n\r\n5\r\nhel", None],
         [OK + b"Transfer-Encoding: chunked\r\n\r\n5\r\nhel", None],
         [OK + b"Transfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n", None],
         [OK + b"Content-Encoding: gzip\r\n\r\n" + gzip.compress(b"hello" * 50)[:-12], None],
@@ -98,6 +111,11 @@ async def test_a_body_that_ends_early_is_cut_short_and_what_came_is_read_first(r
         OK + b"Content-Length: 3\r\nContent-Length: 4\r\n\r\n",
         OK + b"Content-Length: -3\r\n\r\n",
         OK + b"Content-Encoding: br\r\nContent-Length: 3\r\n\r\nabc",
+        OK + b"Transfer-Encoding: gzip, chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n",
+        OK + b"Transfer-Encoding: chunked\r\nTransfer-Encoding: identity\r\n\r\n3\r\nabc\r\n0\r\n\r\n",
+        b"HTTP/1.1 000 x\r\nContent-Length: 3\r\n\r\nabc",
+        b"HTTP/1.1 150 x\r\nContent-Length: 4\r\n\r\nevil" + OK + b"Content-Length: 3\r\n\r\nabc",
+        b"HTTP/1.1 103 Early Hints\r\n\r\n" * 2_000,
         b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\nConnection: upgrade\r\n\r\n",
         OK + b"X-Long: " + b"x" * 40_000 + b"\r\nContent-Length: 0\r\n\r\n",
         OK + b"X-Endless: " + b"x" * 70_000,
@@ -110,9 +128,12 @@ async def test_what_is_no_head_is_refused(head: bytes):
             await post(made, client)
 
 
-async def test_a_broken_chunk_is_refused():
+@pytest.mark.parametrize(
+    "rest", [b"zz\r\nhello\r\n", b"5\r\nhello0\r\n\r\n", b"5;" + b"x" * 70_000, b"0\r\nX-Trailer: " + b"x" * 70_000]
+)
+async def test_a_broken_chunk_is_refused(rest: bytes):
     with pytest.raises(errors.Malformed):
-        await asked([OK + b"Transfer-Encoding: chunked\r\n\r\nzz\r\nhello\r\n", 5.0])
+        await asked([OK + b"Transfer-Encoding: chunked\r\n\r\n", 0.01, rest, 5.0])
 
 
 @pytest.mark.parametrize("reply", [[None], [b"HTTP/1.1 2", None], [b"HTTP/1.1 100 Continue\r\n\r\n", None]])
@@ -155,9 +176,31 @@ async def _parts(response: Response) -> AsyncIterator[bytes]:
         yield part
 
 
-async def test_garbage_that_says_gzip_is_refused():
+async def test_a_bomb_without_end_is_held_back_while_what_came_of_it_is_read():
+    bomb = gzip.compress(b"\0" * 200_000_000)  # less than 200 KB
+    size = 40 * len(bomb)
+    async with served([OK + b"Content-Encoding: gzip\r\nContent-Length: %d\r\n\r\n" % size, bomb * 40]) as (
+        made,
+        client,
+    ):
+        response = await post(made, client)
+        assert not response.ready  # what came may be too little to make anything of it
+        for _ in range(200):
+            assert len(await response.read_some()) <= 256 * 1024
+            await asyncio.sleep(0)
+        inflate = response._inflate
+        assert inflate is not None
+        assert len(inflate._coded) + response._held < 4 * 256 * 1024
+        assert not response.ended
+        response.abort()
+
+
+@pytest.mark.parametrize(
+    "data", [b"\x1f\x8bxyz", gzip.compress(b"hello") + b"\x03\x00", gzip.compress(b"a") + b"\0" * 9]
+)
+async def test_garbage_that_says_gzip_is_refused(data: bytes):
     with pytest.raises(errors.Malformed):
-        await asked([OK + b"Content-Encoding: gzip\r\nContent-Length: 5\r\n\r\n\x1f\x8bxyz"])
+        await asked([OK + b"Content-Encoding: gzip\r\nContent-Length: %d\r\n\r\n" % len(data) + data])
 
 
 async def test_headers_are_found_in_any_case_and_equal_ones_joined():

@@ -1,0 +1,75 @@
+"""What is different inside TLS: how a body ends, and what is still unsent."""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+
+import pytest
+
+from gateway.forward.http1 import errors
+from gateway.forward.http1.client import Client
+from gateway.forward.http1.target import Target, target
+from tests.unit.gateway.forward.http1.scripted import BODY, OK, whole
+
+pytestmark = pytest.mark.anyio
+Serve = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
+
+
+@asynccontextmanager
+async def secured(certificate: str, serve: Serve) -> AsyncIterator[tuple[Target, Client]]:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate)
+    server = await asyncio.start_server(serve, "127.0.0.1", 0, ssl=context, limit=1024)
+    client = Client(ca_file=certificate)
+    async with server:
+        yield target(f"https://localhost:{server.sockets[0].getsockname()[1]}/"), client
+        client.close()
+        await asyncio.sleep(0.02)
+
+
+@pytest.mark.parametrize("farewell", [True, False])
+async def test_a_body_that_ends_with_its_connection(
+    certificate: str, anyio_backend: tuple[str, dict[str, bool]], *, farewell: bool
+):
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n{}")
+        writer.write(OK + b"\r\nhello")
+        await writer.drain()
+        await asyncio.sleep(0.02)
+        if farewell:
+            writer.close()
+        else:  # behind the back of TLS
+            writer.transport.abort()
+
+    async with secured(certificate, serve) as (where, client), asyncio.timeout(5):
+        response = await client.post(where, {}, b"{}", connect_s=2.0)
+        assert await response.read_some() == b"hello"
+        if farewell:
+            assert await response.read_some() == b""
+        elif anyio_backend[1]["use_uvloop"]:  # anybody on the way could have done that (RFC 9112, 9.8)
+            with pytest.raises(errors.CutShort):
+                await response.read_some()
+
+
+async def test_an_answer_before_the_request_was_written_ends_the_connection(certificate: str):
+    connections = 0
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal connections
+        connections += 1
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(BODY)
+        await over.wait()
+        writer.transport.abort()
+
+    over = asyncio.Event()
+
+    async with secured(certificate, serve) as (where, client), asyncio.timeout(5):
+        for _ in range(2):
+            assert await whole(await client.post(where, {}, b"x" * 30_000_000, connect_s=2.0)) == b"ok"
+            assert not any(client._idle.values())
+        over.set()
+    assert connections == 2

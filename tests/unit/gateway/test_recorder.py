@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import sys
 
 import orjson
 import pytest
@@ -68,6 +69,19 @@ async def test_a_decision_is_found_as_soon_as_its_request_is_finished():
     assert sink.heard == [ctx.decision_id]
     documents, _ = made.collect()
     assert [data for _, _, data, _ in documents] == [found.data]
+
+
+async def test_a_request_that_is_recorded_is_let_go_with_its_prompt():
+    parts = services()
+    made, _ = recorder()
+    ctx = context(parts)
+    outcome = served(ctx)
+    free = sys.getrefcount(ctx)
+    made.finish(ctx, outcome)
+    assert sys.getrefcount(ctx) > free
+    made.drain()
+    assert sys.getrefcount(ctx) == free
+    assert made.find(ctx.decision_id) is not None
 
 
 async def test_what_is_collected_is_collected_once_with_what_is_still_queued():

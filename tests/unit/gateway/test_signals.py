@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 from dataclasses import dataclass, field, replace
 from types import SimpleNamespace
 from typing import Any
@@ -99,6 +100,15 @@ async def test_many_answers_at_once_are_all_looked_at_and_an_odd_one_is_passed_o
     assert len(signals._asked) == 22
     await take(signals, context("one more", 50.0), answer("{}"))
     assert heard.rewards[-1].at == 50.0
+
+
+async def test_of_a_prompt_that_may_be_asked_again_no_text_is_kept(signals: Signals, heard: Heard):
+    ctx = context("same", 1.0)
+    free = sys.getrefcount(ctx)
+    await take(signals, ctx, None)
+    assert sys.getrefcount(ctx) == free
+    await take(signals, context("same", 2.0), None)
+    assert [reward.at for reward in heard.rewards] == [1.0]
 
 
 async def test_learning_that_is_switched_off_hears_nothing(signals: Signals, heard: Heard):

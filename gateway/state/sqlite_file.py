@@ -76,8 +76,6 @@ def connect(path: Path) -> sqlite3.Connection:
     """Open one connection in WAL mode; statements outside a transaction commit at once."""
     db = sqlite3.connect(path, timeout=BUSY_TIMEOUT_MS / 1000, isolation_level=None, check_same_thread=False)
     try:
-        # Decision records exceed a page: twice the default size saves a fifth of writing them. Counts for a new file.
-        db.execute("PRAGMA page_size=8192")
         db.execute("PRAGMA journal_mode=WAL")
         db.execute("PRAGMA synchronous=NORMAL")  # survives kill -9; a power cut loses the last moments, never the file
         db.execute("PRAGMA journal_size_limit=33554432")

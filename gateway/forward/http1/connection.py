@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import Callable
-from typing import Final
+from typing import Final, cast
 
 import httptools
 
@@ -19,7 +19,6 @@ KEEP_S: Final = 30.0
 """How long a connection is kept whose provider does not say how long it keeps it."""
 _MARGIN_S: Final = 1.0
 """The provider counts from when it wrote, and a request is on its way for a while."""
-_WRITE_BYTES: Final = 256 * 1024
 _KEEPS = re.compile(rb"timeout *= *\"?(\d{1,6})", re.IGNORECASE)
 
 
@@ -47,6 +46,7 @@ class Connection(asyncio.Protocol):
             lenient_headers=True, lenient_optional_cr_before_lf=True, lenient_spaces_after_chunk_size=True
         )
         self._transport: asyncio.Transport | None = None
+        self._socket: asyncio.Transport | None = None
         self._response: Response | None = None
         self._fields: list[tuple[bytes, bytes]] = []
         self._bodiless = 0
@@ -71,12 +71,7 @@ class Connection(asyncio.Protocol):
         self._bodiless = 0
         self._keep = False
         response = self._response = Response(self._loop, self.abort, self._read_on)
-        if len(request) <= _WRITE_BYTES:
-            self._transport.write(request)
-        else:  # in pieces: what TLS was given in one is no longer counted in its write buffer
-            view = memoryview(request)
-            for start in range(0, len(request), _WRITE_BYTES):
-                self._transport.write(view[start : start + _WRITE_BYTES])
+        self._transport.write(request)
         return response
 
     def abort(self) -> None:
@@ -86,7 +81,15 @@ class Connection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Keep the socket."""
-        self._transport = transport  # type: ignore[assignment]  # a stream's protocol gets a stream's transport
+        self._transport = self._socket = cast("asyncio.Transport", transport)
+
+    def secured(self, transport: asyncio.Transport) -> None:
+        """Speak through TLS from now on.
+
+        What is unsent is known below it alone; and reading is held back there, for what TLS still holds is thrown away
+        by uvloop when the socket closes.
+        """
+        self._transport = transport
 
     def eof_received(self) -> None:
         """End an answer that ends with the connection; what we have still to write changes nothing any more.
@@ -100,7 +103,7 @@ class Connection(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """Tell the reader that nothing more comes, which is well for an answer that has ended."""
         del exc
-        self._transport = None
+        self._transport = self._socket = None
         self._lost(self)
         response, self._response = self._response, None
         if response is not None:
@@ -125,9 +128,9 @@ class Connection(asyncio.Protocol):
             self._let_go()
         elif response.unbearable or self._bodiless > HEAD_BYTES:
             self._fail(response, None)
-        elif response.full and not self._paused and self._transport is not None:
+        elif response.full and not self._paused and self._socket is not None:
             self._paused = True
-            self._transport.pause_reading()
+            self._socket.pause_reading()
         response.wake()
 
     def _fail(self, response: Response, cause: BaseException | None) -> None:
@@ -141,15 +144,15 @@ class Connection(asyncio.Protocol):
         """Keep the connection for another request if both sides are done with this one."""
         self._response = None
         self._read_on()
-        if self._keep and self._transport is not None and not self._transport.get_write_buffer_size():
+        if self._keep and self._socket is not None and not self._socket.get_write_buffer_size():
             self._kept(self)
         else:
             self.abort()
 
     def _read_on(self) -> None:
-        if self._paused and self._transport is not None:
+        if self._paused and self._socket is not None:
             self._paused = False
-            self._transport.resume_reading()
+            self._socket.resume_reading()
 
     # what the parser calls
 

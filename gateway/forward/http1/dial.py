@@ -119,6 +119,7 @@ async def _inside(
         if tunnel is not None:
             await tunnel.opened()
         connection, secured, loop = make(), None, asyncio.get_running_loop()
+        connection.connection_made(plain)
         if not plain.is_closing():  # else the handshake would wait for somebody to tell it
             secured = await loop.start_tls(plain, connection, context, server_hostname=host)
     except OSError as exc:
@@ -129,7 +130,7 @@ async def _inside(
         raise
     if secured is None:  # lost before or in the handshake
         raise TlsFailed
-    connection.connection_made(secured)
+    connection.secured(secured)
     return connection
 
 

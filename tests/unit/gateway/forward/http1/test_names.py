@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import socket
 from typing import Any
 
@@ -59,6 +60,20 @@ async def test_the_second_address_is_tried(monkeypatch: pytest.MonkeyPatch):
         resolving(monkeypatch, "127.0.0.2", "127.0.0.1")  # nobody listens on the first
         response = await client.post(target(f"http://provider.test:{made.port}/"), {}, b"{}", connect_s=2.0)
         assert await whole(response) == b"ok"
+
+
+async def test_an_address_that_is_silent_does_not_stop_the_next(monkeypatch: pytest.MonkeyPatch):
+    async with served([BODY]) as (made, client):
+        resolving(monkeypatch, "127.0.0.2", "127.0.0.1")
+        with socket.socket() as silent, contextlib.ExitStack() as full:
+            silent.bind(("127.0.0.2", made.port))
+            silent.listen(0)
+            for _ in range(4):
+                filler = full.enter_context(socket.socket())
+                filler.setblocking(False)
+                filler.connect_ex(("127.0.0.2", made.port))
+            response = await client.post(target(f"http://provider.test:{made.port}/"), {}, b"{}", connect_s=2.0)
+            assert await whole(response) == b"ok"
 
 
 async def test_calls_are_spread_over_the_addresses_of_a_name(monkeypatch: pytest.MonkeyPatch):

@@ -59,9 +59,16 @@ async def test_plain_calls_ask_the_proxy_for_the_others_resource(monkeypatch: py
 
 
 @pytest.mark.parametrize(
-    "word", [b"HTTP/1.1 407 Proxy Authentication Required\r\n\r\n", b"", b"HTTP/1.1 200 OK\r\n\r\nx"]
+    ("word", "fault"),
+    [
+        (b"HTTP/1.1 407 Proxy Authentication Required\r\n\r\n", errors.ProxyRefused),
+        (b"", errors.ProxyRefused),
+        (b"HTTP/1.1 200 OK\r\n\r\nx", errors.ProxyRefused),
+        (b"HTTP/1.1 2000 OK\r\n\r\n", errors.ProxyRefused),
+        (b"HTTP/1.1 200 OK\r\n\r\n", errors.TlsFailed),
+    ],
 )
-async def test_a_proxy_that_refuses(monkeypatch: pytest.MonkeyPatch, word: bytes):
+async def test_a_proxy_that_refuses(monkeypatch: pytest.MonkeyPatch, word: bytes, fault: type[Exception]):
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.readuntil(b"\r\n\r\n")
         writer.write(word)
@@ -71,7 +78,7 @@ async def test_a_proxy_that_refuses(monkeypatch: pytest.MonkeyPatch, word: bytes
     async with server:
         environment(monkeypatch, HTTPS_PROXY=f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}")
         client = Client(trust_env=True)
-        with pytest.raises(errors.ProxyRefused):
+        with pytest.raises(fault):
             await client.post(target("https://api.test/v1/x"), {}, b"{}", connect_s=2.0)
         await asyncio.sleep(0.02)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -52,6 +53,39 @@ async def test_a_body_that_ends_with_its_connection(
         elif anyio_backend[1]["use_uvloop"]:  # anybody on the way could have done that (RFC 9112, 9.8)
             with pytest.raises(errors.CutShort):
                 await response.read_some()
+
+
+@pytest.mark.parametrize("size", [300_000, 400_000, 500_000])
+async def test_a_slow_reader_gets_what_came_before_the_socket_was_closed(certificate: str, size: int):
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n{}")
+        writer.write(OK + b"Content-Length: %d\r\n\r\n" % size)
+        for _ in range(size // 20_000):
+            writer.write(b"x" * 20_000)
+            await writer.drain()
+        await asyncio.sleep(0.05)
+        writer.transport.abort()
+
+    async with secured(certificate, serve) as (where, client), asyncio.timeout(5):
+        response = await client.post(where, {}, b"{}", connect_s=2.0)
+        await asyncio.sleep(0.1)
+        assert len(await whole(response)) == size
+
+
+async def test_a_request_that_nobody_reads_ends_with_its_call(certificate: str):
+    async def serve(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with contextlib.suppress(ConnectionError):
+            await over.wait()
+        writer.transport.abort()
+
+    over = asyncio.Event()
+    async with secured(certificate, serve) as (where, client):
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.5):
+                await client.post(where, {}, b"x" * 30_000_000, connect_s=5.0)
+        await asyncio.sleep(0.02)
+        assert not client._all
+        over.set()
 
 
 async def test_an_answer_before_the_request_was_written_ends_the_connection(certificate: str):

@@ -91,7 +91,7 @@ class Client:
         if self._closed:
             connection.abort()
             return
-        connection.idle_until = self._loop.time() + min(connection.keep_s, KEEP_S)
+        connection.idle_until = self._loop.time() + connection.keep_s
         self._idle.setdefault(connection.origin, []).append(connection)
         if self._sweeper is None:
             self._sweeper = self._loop.call_later(KEEP_S, self._sweep)

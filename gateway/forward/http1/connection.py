@@ -165,7 +165,7 @@ class Connection(asyncio.Protocol):
     def on_header(self, name: bytes, value: bytes) -> None:
         """Take a field of the head; those behind a body (trailers) are left out."""
         if self._response is not None and not self._response.status:
-            self._fields.append((name.rstrip().lower(), value.rstrip()))  # the parser puts up with blanks there
+            self._fields.append((name.rstrip().lower(), value))  # the parser puts up with blanks before the colon
 
     def on_headers_complete(self) -> None:
         """Take the head, unless it is a word in between (100, 103)."""
@@ -182,13 +182,13 @@ class Connection(asyncio.Protocol):
             if name == b"content-length":
                 bounded = True
             elif name == b"transfer-encoding":
-                if value.lower() != b"chunked":
+                if value.strip().lower() != b"chunked":
                     raise Malformed  # a coding that nobody asked for: its bytes would be taken for the body
                 bounded = True
             elif name == b"content-encoding":
-                coding = value.lower()
+                coding = value.strip().lower()
             elif name == b"keep-alive" and (said := _KEEPS.search(value)) is not None:
-                self.keep_s = int(said[1]) - _MARGIN_S
+                self.keep_s = min(KEEP_S, int(said[1]) - _MARGIN_S)
         if size > HEAD_BYTES:
             raise Malformed
         self._to_the_end = not bounded

@@ -41,7 +41,7 @@ class Headers(Mapping[str, str]):
         if self._known is None:
             known: dict[str, str] = {}
             for name, value in self._fields:
-                key, text = name.decode("latin-1"), value.decode("utf-8", "surrogateescape")
+                key, text = name.decode("latin-1"), value.decode("utf-8", "surrogateescape").rstrip()
                 known[key] = f"{known[key]}, {text}" if key in known else text
             self._known = known
         return self._known

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from gateway.forward.http1 import client as client_module
+from gateway.forward.http1 import connection as connection_module
 from gateway.forward.http1 import errors
 from gateway.forward.http1.client import Client
 from gateway.forward.http1.target import target
@@ -135,7 +136,8 @@ async def test_a_request_that_was_perhaps_read_is_not_sent_again(monkeypatch: py
 
 
 async def test_what_is_idle_for_long_is_closed(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(client_module, "KEEP_S", 0.05)
+    for module in (client_module, connection_module):
+        monkeypatch.setattr(module, "KEEP_S", 0.05)
     async with served([BODY]) as (made, client):
         await whole(await post(made, client))
         await asyncio.sleep(0.2)

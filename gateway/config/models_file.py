@@ -29,6 +29,7 @@ from router_core.task import TaskType
 _SECRET_HEADERS: Final = frozenset(
     {"authorization", "proxy-authorization", "x-api-key", "api-key", "x-goog-api-key", "cookie"}
 )
+_FRAMING: Final = frozenset({"content-length", "transfer-encoding", "connection"})
 _HEADER: Final = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
 
 
@@ -57,6 +58,9 @@ def _check_headers(headers: dict[str, str]) -> dict[str, str]:
             raise ValueError(msg)
         if name.lower() in _SECRET_HEADERS:
             msg = f"{name} carries a secret; use api_key"
+            raise ValueError(msg)
+        if name.lower() in _FRAMING:
+            msg = f"{name} is the connection's to say"
             raise ValueError(msg)
         if not value.isascii() or not value.isprintable():
             msg = f"the value of {name} must be printable ASCII"

@@ -63,6 +63,10 @@ def problems(tmp_path: Path, models: str, policy: str = "", **options) -> list[s
             "models.yaml:1: providers.acme.headers: authorization carries a secret; use api_key",
         ),
         (
+            "providers: {acme: {wire: openai, headers: {Connection: close}}}\n",
+            "models.yaml:1: providers.acme.headers: Connection is the connection's to say",
+        ),
+        (
             "providers: {acme: {wire: openai, headers: {'a b': x}}}\n",
             "models.yaml:1: providers.acme.headers: 'a b' is no header name",
         ),

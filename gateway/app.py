@@ -149,7 +149,7 @@ async def start(services: Services) -> None:
     await services.forwarder.open()
     services.upkeep.start()
     sharing = Sharing(services)
-    services.exchanger = Exchanger(services.store, collect=sharing.collect, apply=sharing.apply)
+    services.exchanger = Exchanger(services.store, collect=sharing.collect, apply=(sharing.apply, sharing.observe))
     await services.exchanger.flush()
     sharing.start()
     services.exchanger.start()

@@ -1,12 +1,13 @@
 """What became of each request: folded into statistics, kept for a while, written to the store. Off the response path.
 
-A finished request is queued in microseconds; a few milliseconds later a batch of them is turned into records.
+A finished request is queued in microseconds; a few milliseconds later it is turned into a record, few in one turn.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
+from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final, NamedTuple
 
@@ -21,6 +22,9 @@ from router_core.record import to_record
 
 _log = logging.getLogger("gateway.recorder")
 _DELAY_S: Final = 0.02
+_AT_ONCE: Final = 2
+_SHARE: Final = 8
+"""A turn of the loop records two requests, or an eighth of those that wait: nobody's answer waits for all of them."""
 _DAY_S: Final = 86_400.0
 KIND: Final = "decision"
 
@@ -48,7 +52,7 @@ class Recorder:
         self.recent = recent
         self._sink = sink
         self._ledger_rows = ledger_rows
-        self._queue: list[Finished] = []
+        self._queue: deque[Finished] = deque()
         self._documents: list[tuple[str, str, bytes, float | None]] = []
         self._rows: list[Mapping[str, Any]] = []
         self._scheduled = False
@@ -59,7 +63,7 @@ class Recorder:
         self._queue.append(Finished(ctx, outcome))
         if not self._scheduled:
             self._scheduled = True
-            asyncio.get_running_loop().call_later(_DELAY_S, self.drain)
+            asyncio.get_running_loop().call_later(_DELAY_S, self._some)
 
     def find(self, decision_id: str) -> Recorded | None:
         """Return one of the last decisions, None when it is not among them; what is still queued is recorded first."""
@@ -68,12 +72,21 @@ class Recorder:
         return self.recent.get(decision_id)
 
     def drain(self) -> None:
-        """Turn what is queued into records; a record that cannot be made is logged and lost alone."""
-        self._scheduled = False
-        queue, self._queue = self._queue, []
-        for finished in queue:
+        """Turn all that is queued into records."""
+        self._make(len(self._queue))
+
+    def _some(self) -> None:
+        self._make(max(_AT_ONCE, len(self._queue) // _SHARE))
+        if self._queue:
+            asyncio.get_running_loop().call_soon(self._some)
+        else:
+            self._scheduled = False
+
+    def _make(self, most: int) -> None:
+        """Make records of those that wait longest; one that cannot be made is logged and lost alone."""
+        for _ in range(min(most, len(self._queue))):
             try:
-                self._record(finished)
+                self._record(self._queue.popleft())
             except Exception:  # noqa: BLE001 - one odd record must not stop the others
                 _log.exception("a finished request could not be recorded")
 

@@ -9,7 +9,7 @@ import asyncio
 import contextlib
 import logging
 import secrets
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 import orjson
@@ -24,6 +24,7 @@ _log = logging.getLogger("gateway.sharing")
 OBSERVED: Final = "seen|"
 COMPARED: Final = "exp|"
 SHADOWED: Final = "shd|"
+_OTHERS: Final = (OBSERVED, COMPARED, SHADOWED)
 CIRCUIT: Final = "circuit"
 _SETTING: Final = "setting"
 _SIGNING: Final = "decision-key"
@@ -39,53 +40,46 @@ class Sharing:
         self._outgoing: asyncio.Queue[tuple[str, Circuit]] = asyncio.Queue(maxsize=1000)
         self._tasks: list[asyncio.Task[None]] = []
 
-    def collect(self) -> Batch | None:
-        """Return what this worker learned since the last call."""
+    def collect(self) -> Iterator[Batch]:
+        """Yield what this worker learned since the last call, each kind for itself."""
         services = self._services
         documents, rows = services.recorder.collect()  # first: it tells the others of what is still queued
+        if documents or rows:
+            yield Batch("", documents=documents, ledger=rows)
         sums, maxima = services.learner.collect(services.config.current.policy)
-        for name, fields in services.observer.collect().items():
-            sums[OBSERVED + name] = fields
         if services.pacing is not None:
             spent, levels = services.pacing.collect()
             sums |= spent
             maxima |= levels
-        if services.experiments is not None:
-            for name, fields in services.experiments.collect().items():
-                sums[COMPARED + name] = fields
-        if services.shadow is not None:
-            for name, fields in services.shadow.collect().items():
-                sums[SHADOWED + name] = fields
-        if not (sums or maxima or documents or rows):
-            return None
-        return Batch("", sums, maxima, documents, rows)
+        if sums or maxima:
+            yield Batch("", sums, maxima)
+        for prefix, teller in (
+            (OBSERVED, services.observer),
+            (COMPARED, services.experiments),
+            (SHADOWED, services.shadow),
+        ):
+            told = {} if teller is None else teller.collect()
+            if told:
+                yield Batch("", {prefix + name: fields for name, fields in told.items()})
 
     def apply(self, pull: Pull) -> None:
-        """Take over totals that changed."""
+        """Take over totals that changed: what was learned, spent and compared."""
         services = self._services
-        learned: dict[str, Mapping[str, float]] = {}
-        observed: dict[str, Mapping[str, float]] = {}
-        compared: dict[str, Mapping[str, float]] = {}
-        shadowed: dict[str, Mapping[str, float]] = {}
         if services.pacing is not None:
             services.pacing.apply(pull.sums, pull.maxima)
-        for name, fields in pull.sums.items():
-            if name.startswith(OBSERVED):
-                observed[name[len(OBSERVED) :]] = fields
-            elif name.startswith(COMPARED):
-                compared[name[len(COMPARED) :]] = fields
-            elif name.startswith(SHADOWED):
-                shadowed[name[len(SHADOWED) :]] = fields
-            else:
-                learned[name] = fields
+        learned = {name: fields for name, fields in pull.sums.items() if not name.startswith(_OTHERS)}
         if learned:
             services.learner.apply(learned, pull.maxima, services.config.current.policy)
+        for prefix, taker in ((COMPARED, services.experiments), (SHADOWED, services.shadow)):
+            told = _named(pull, prefix)
+            if told and taker is not None:
+                taker.apply(told)
+
+    def observe(self, pull: Pull) -> None:
+        """Take over totals that changed: what was counted."""
+        observed = _named(pull, OBSERVED)
         if observed:
-            services.observer.apply(observed)
-        if compared and services.experiments is not None:
-            services.experiments.apply(compared)
-        if shadowed and services.shadow is not None:
-            services.shadow.apply(shadowed)
+            self._services.observer.apply(observed)
 
     def start(self) -> None:
         """Begin to publish and to listen; needs the running loop and an open store."""
@@ -135,6 +129,11 @@ class Sharing:
                 self._services.keys.poke()
             elif topic == EXPERIMENTS and self._services.experiments is not None:
                 self._services.experiments.poke()
+
+
+def _named(pull: Pull, prefix: str) -> dict[str, Mapping[str, float]]:
+    """Return the series of one kind by their names without its prefix."""
+    return {name[len(prefix) :]: fields for name, fields in pull.sums.items() if name.startswith(prefix)}
 
 
 def encode(deployment: str, circuit: Circuit, now: float) -> bytes:

@@ -62,7 +62,7 @@ async def lag(seconds: float) -> str:
 async def outage(url: str, redis: subprocess.Popen[bytes], seconds: float) -> None:
     store = open_store(url)
     await store.open()
-    exchanger = Exchanger(store, collect=lambda: Batch("", _SERIES), apply=lambda _: None)
+    exchanger = Exchanger(store, collect=lambda: [Batch("", _SERIES)], apply=())
     exchanger.start()
     print(f"loop lag with Redis well:    {await lag(seconds)}")
     redis.send_signal(signal.SIGSTOP)

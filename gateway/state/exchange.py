@@ -20,7 +20,7 @@ import logging
 import time
 import uuid
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -62,19 +62,19 @@ class _Gathered:
 
 
 class Exchanger:
-    """Pushes and pulls in the background; ``collect`` and ``apply`` are called on the event loop and must not block.
+    """Pushes and pulls in the background; ``collect`` and ``apply`` run on the event loop, which must never wait long.
 
-    ``collect()`` returns what is new since it was last called (its id does not matter), or None. ``apply(pull)`` takes
-    whole totals of the changed series, everything this worker ever returned from ``collect`` included: for each of them
-    the receiver keeps the total plus what it has gathered since the last ``collect``.
+    ``collect()`` gives what is new since it was last called, in pieces (their ids do not matter); requests are served
+    between two of them. Each of ``apply`` takes whole totals of the changed series, everything this worker ever gave
+    from ``collect`` included: for each of them the receiver keeps the total plus what it has gathered since.
     """
 
     def __init__(
         self,
         store: LearningStore,
         *,
-        collect: Callable[[], Batch | None],
-        apply: Callable[[Pull], None],
+        collect: Callable[[], Iterable[Batch]],
+        apply: Sequence[Callable[[Pull], None]],
         worker: str = "",
         interval_s: float = INTERVAL_S,
         max_documents: int = 5_000,
@@ -129,7 +129,7 @@ class Exchanger:
     async def cycle(self) -> bool:
         """Run one exchange; a store that is away only marks this worker degraded. Returns whether all was delivered."""
         async with self._turn:
-            self._gather()
+            await self._gather()
             try:
                 await self._exchange()
             except StoreError as exc:
@@ -158,12 +158,12 @@ class Exchanger:
         if self._outbox is not None:
             await self._deliver()
             pull = await self.store.pull(self._cursor)
-        self._take(pull)
+        await self._take(pull)
         if self._gathered:
             self._outbox = self._seal()
             await self._deliver()
 
-    def _take(self, pull: Pull) -> None:
+    async def _take(self, pull: Pull) -> None:
         self._cursor, self._epoch = pull.cursor, pull.epoch
         if not (pull.sums or pull.maxima or pull.marks):
             return
@@ -172,11 +172,14 @@ class Exchanger:
         self._seen_marks.update(pull.marks)
         self._forget_expired()
         self.counters.pulled += 1
-        try:
-            self._apply(self._with_gathered(pull))
-        except Exception:  # noqa: BLE001 - a broken learner must not keep others from hearing what this worker learned
-            self.counters.learner_errors += 1
-            _log.exception("state exchange: applying")
+        totals = self._with_gathered(pull)
+        for apply in self._apply:
+            await asyncio.sleep(0)
+            try:
+                apply(totals)
+            except Exception:  # noqa: BLE001 - a broken learner must not keep others from hearing what this worker learned
+                self.counters.learner_errors += 1
+                _log.exception("state exchange: applying")
 
     def _forget_expired(self) -> None:
         now = time.time()
@@ -195,22 +198,23 @@ class Exchanger:
         add_sums(sums, mine)
         return dataclasses.replace(pull, sums=sums)
 
-    def _gather(self) -> None:
+    async def _gather(self) -> None:
         try:
-            batch = self._collect()
+            for piece in self._collect():
+                self._add(piece)
+                await asyncio.sleep(0)
         except Exception:  # noqa: BLE001 - a broken learner must not end the exchange
             self.counters.learner_errors += 1
             _log.exception("state exchange: collecting")
-            return
-        if batch is None:
-            return
+
+    def _add(self, piece: Batch) -> None:
         waiting = self._gathered
-        add_sums(waiting.sums, batch.sums)
-        join_maxima(waiting.maxima, batch.maxima)
-        for kind, document_id, data, expires in batch.documents:
+        add_sums(waiting.sums, piece.sums)
+        join_maxima(waiting.maxima, piece.maxima)
+        for kind, document_id, data, expires in piece.documents:
             waiting.documents.pop((kind, document_id), None)
             waiting.documents[kind, document_id] = (data, expires)
-        waiting.ledger.extend(batch.ledger)
+        waiting.ledger.extend(piece.ledger)
         while len(waiting.documents) > self._max_documents:
             del waiting.documents[next(iter(waiting.documents))]
             self.counters.dropped_documents += 1

@@ -9,7 +9,9 @@ import signal
 import subprocess
 import sys
 import uuid
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -57,17 +59,16 @@ class Worker:
     def __init__(self, store, name: str, **options) -> None:
         self.pending: dict[str, dict[str, float]] = {}
         self.totals: dict[str, dict[str, float]] = {}
-        self.exchanger = Exchanger(store, collect=self.collect, apply=self.apply, worker=name, **options)
+        self.exchanger = Exchanger(store, collect=self.collect, apply=(self.apply,), worker=name, **options)
 
     def learn(self, series: str, value: float) -> None:
         fields = self.pending.setdefault(series, {})
         fields["n"] = fields.get("n", 0.0) + value
 
-    def collect(self) -> Batch | None:
-        if not self.pending:
-            return None
+    def collect(self) -> Iterator[Batch]:
         sums, self.pending = self.pending, {}
-        return Batch("", sums)
+        if sums:
+            yield Batch("", sums)
 
     def apply(self, pull) -> None:
         for series, fields in pull.sums.items():
@@ -125,12 +126,12 @@ async def test_while_the_store_is_away_the_buffer_is_bounded_and_then_delivered_
     store = Shaky(uuid.uuid4().hex, random.Random(1), 1.0)
     documents = 0
 
-    def collect() -> Batch:
+    def collect() -> Iterator[Batch]:
         nonlocal documents
         documents += 1
-        return Batch("", {"s": {"n": 1.0}}, documents=[("decisions", f"{documents:04d}", b"{}", None)])
+        yield Batch("", {"s": {"n": 1.0}}, documents=[("decisions", f"{documents:04d}", b"{}", None)])
 
-    exchanger = Exchanger(store, collect=collect, apply=lambda pull: None, max_documents=100)
+    exchanger = Exchanger(store, collect=collect, apply=(), max_documents=100)
     for _ in range(500):
         assert not await exchanger.cycle()
     assert exchanger.degraded
@@ -147,17 +148,21 @@ async def test_while_the_store_is_away_the_buffer_is_bounded_and_then_delivered_
 
 async def test_a_broken_learner_does_not_end_the_exchange():
     store = MemoryStore()
+    heard: list[Any] = []
 
-    def collect() -> Batch:
+    def collect() -> Iterator[Batch]:
+        yield Batch("", {"s": {"n": 1.0}})
         raise ZeroDivisionError
 
     def apply(pull) -> None:
         raise ZeroDivisionError
 
     await store.push(Batch("other:1", {"s": {"n": 1.0}}))
-    exchanger = Exchanger(store, collect=collect, apply=apply)
+    exchanger = Exchanger(store, collect=collect, apply=(apply, lambda pull: heard.append(pull.sums)))
     assert await exchanger.cycle()
     assert exchanger.counters.learner_errors == 2
+    assert heard == [{"s": {"n": 2.0}}]  # what was collected before it broke, and what others told
+    assert (await store.pull("")).sums == {"s": {"n": 2.0}}
 
 
 _WORKER = """
@@ -174,10 +179,10 @@ async def main():
     def collect():
         nonlocal pending
         if not pending:
-            return None
+            return
         value, pending = pending, 0
-        return Batch("", {{"s": {{"n": float(value)}}}})
-    exchanger = Exchanger(store, collect=collect, apply=lambda pull: None, interval_s=0.02)
+        yield Batch("", {{"s": {{"n": float(value)}}}})
+    exchanger = Exchanger(store, collect=collect, apply=(), interval_s=0.02)
     try:
         await store.open()
     except Exception:

@@ -73,7 +73,7 @@ async def test_a_newer_gateways_shapes_do_no_harm_and_stay(store: StateStore):
     await of_a_newer_gateway(store)
     parts = services(store=store)
     sharing = Sharing(parts)
-    exchanger = Exchanger(store, collect=sharing.collect, apply=sharing.apply)
+    exchanger = Exchanger(store, collect=sharing.collect, apply=(sharing.apply, sharing.observe))
     assert await exchanger.flush()
     ctx = context(parts)
     parts.recorder.finish(ctx, served(ctx))

@@ -58,7 +58,7 @@ async def test_down_at_start_is_one_warning_and_joined_later():
             events.append(payload)
 
     task = asyncio.create_task(listen())
-    exchanger = Exchanger(store, collect=lambda: None, apply=lambda pull: None)
+    exchanger = Exchanger(store, collect=lambda: (), apply=())
     assert not await exchanger.cycle()
     assert exchanger.degraded
     try:
@@ -125,7 +125,7 @@ async def test_a_full_server_takes_no_writes_and_still_answers(server):
     with pytest.raises(StoreFull):
         await store.put("decisions", "d", b"x" * 1000)
     assert (await store.pull("")).sums["s"]["n"] == 1.0
-    exchanger = Exchanger(store, collect=lambda: Batch("", {"s": {"n": 1.0}}), apply=lambda pull: None)
+    exchanger = Exchanger(store, collect=lambda: [Batch("", {"s": {"n": 1.0}})], apply=())
     for _ in range(5):
         assert not await exchanger.cycle()
     server.command("CONFIG", "SET", "maxmemory", "0")

@@ -133,8 +133,7 @@ def test_the_exchange_carries_ceilings():
     parts.pacing = Pacing(lambda: HOURLY, parts.steady)
     ctx = context(parts)
     parts.pacing.finished(ctx, served(ctx))
-    batch = Sharing(parts).collect()
-    assert batch is not None
+    (batch,) = Sharing(parts).collect()
     other = services(policy=HOURLY)
     other.pacing = Pacing(lambda: HOURLY, other.steady)
     Sharing(other).apply(Pull("c", batch.sums, batch.maxima))

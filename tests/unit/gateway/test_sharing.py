@@ -15,7 +15,7 @@ from gateway.sharing import CIRCUIT, OBSERVED, Sharing, decode, encode, shared_s
 from gateway.state.memory import MemoryStore
 from gateway.store_errors import StoreError
 from router_core.breaker import CLOSED, Circuit, State, admits
-from router_core.ports import Batch, Pull
+from router_core.ports import Pull
 from router_core.task import TaskType
 from tests.fakes.contexts import context, served, services
 from tests.fakes.outcomes import attempt
@@ -171,19 +171,20 @@ async def test_a_private_store_has_nobody_to_tell_but_the_operator_is():
 async def test_everything_a_worker_learned_goes_out_once_and_comes_back_to_where_it_belongs():
     parts, other = services(), services()
     sharing = Sharing(parts)
-    assert sharing.collect() is None
+    assert list(sharing.collect()) == []
     ctx = context(parts)
     call = attempt("acme/m1", at=NOW, task=TaskType.TESTING)
     parts.learner.attempt(call, parts.config.current.registry, parts.config.current.policy)
     parts.observer.attempt(call)
     parts.recorder.finish(ctx, served(ctx))
-    batch = sharing.collect()
-    assert isinstance(batch, Batch)
-    assert {kind for kind, *_ in batch.documents} == {"decision"}
-    assert any(name.startswith(OBSERVED) for name in batch.sums)
-    assert any(name.startswith("row|") for name in batch.sums)
-    assert sharing.collect() is None
-    Sharing(other).apply(Pull("1", batch.sums, batch.maxima))
+    written, learned, observed = sharing.collect()
+    assert {kind for kind, *_ in written.documents} == {"decision"}
+    assert all(name.startswith(OBSERVED) for name in observed.sums)
+    assert any(name.startswith("row|") for name in learned.sums)
+    assert list(sharing.collect()) == []
+    pull = Pull("1", {**learned.sums, **observed.sums}, learned.maxima)
+    Sharing(other).apply(pull)
+    Sharing(other).observe(pull)
     assert other.learner.snapshot.of("acme/m1").fields == parts.learner.snapshot.of("acme/m1").fields
     for report, name in (("deployments", "acme/m1"), ("tasks", str(ctx.decision.profile.task))):
         rows = (await other.observer.answer(report, window="all"))["data"]

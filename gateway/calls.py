@@ -39,7 +39,7 @@ class LiveCall:
     """A call under way. ``open`` returns when an answer is there, or a stream's first content.
 
     ``held`` are a stream's events up to that first content. ``close`` or ``fail`` books the call; later ones do
-    nothing.
+    nothing. What was booked is told to whoever learns from calls at once, or by ``tell``.
     """
 
     __slots__ = (
@@ -60,6 +60,7 @@ class LiveCall:
         "services",
         "started",
         "stream",
+        "untold",
     )
 
     def __init__(
@@ -87,6 +88,7 @@ class LiveCall:
         self.model = self.deployment.model
         self.passes: Sequence[Pass] = ()
         self.booked = False
+        self.untold: AttemptOutcome | None = None
         self.sent = False
 
     async def open(self, overrides: Mapping[str, Any], *, stream: bool | None = None, spare_s: float = 0.0) -> None:
@@ -208,9 +210,9 @@ class LiveCall:
         """Close the upstream socket at once; booking stays to be done."""
         await self._drop()
 
-    def close(self, usage: Usage, tail: chunks.Tail) -> None:
-        """Book a good answer."""
-        self._book(None, usage, tail)
+    def close(self, usage: Usage, tail: chunks.Tail, *, told: bool = True) -> None:
+        """Book a good answer; without ``told``, ``tell`` is still to be called."""
+        self._book(None, usage, tail, told=told)
 
     def fail(self, failure: Failure, usage: Usage | None = None) -> None:
         """Book a failure; ``usage`` is what was produced before it."""
@@ -220,7 +222,7 @@ class LiveCall:
         """Book a call that nobody wants any more: nobody's failure."""
         self.fail(Failure(FailureKind.CANCELLED, "the call was cancelled"), usage)
 
-    def _book(self, failure: Failure | None, usage: Usage, tail: chunks.Tail) -> None:
+    def _book(self, failure: Failure | None, usage: Usage, tail: chunks.Tail, *, told: bool = True) -> None:
         if self.booked:
             return
         self.booked = True
@@ -256,10 +258,21 @@ class LiveCall:
             probe_lease=self.lease,
         )
         ctx.book(outcome)
-        return_passes(services, self.passes, usage.total)
+        self.untold = outcome
+        if told:
+            self.tell()
+
+    def tell(self) -> None:
+        """Give the call's place back and let circuit, memory and statistics know of it, once."""
+        outcome, self.untold = self.untold, None
+        if outcome is None:
+            return
+        ctx, services = self.ctx, self.services
+        return_passes(services, self.passes, outcome.usage.total)
         if self.sent:
-            services.concurrency.learn(self.deployment.id, failure, self.started, now, ctx.policy.admission)
-            services.concurrency.leave(self.deployment.id)
+            name = self.deployment.id
+            services.concurrency.learn(name, outcome.failure, self.started, outcome.at, ctx.policy.admission)
+            services.concurrency.leave(name)
         services.learner.attempt(outcome, ctx.registry, ctx.policy)
         services.observer.attempt(outcome)
 

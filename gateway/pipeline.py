@@ -6,7 +6,7 @@ Nothing is sent before the first content; everything is booked after the last by
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import aclosing
 from typing import Any
 
@@ -28,6 +28,7 @@ from gateway.spending import admit, give_back, limit_headers, planned_usd, reser
 from gateway.streams import ClientStream, StreamFailed
 from gateway.whole import close
 from router_core.outcome import AttemptRole, RequestOutcome
+from router_core.ports import Answer
 from router_core.record import to_record
 from router_core.request import Mode, StreamRecovery
 
@@ -75,12 +76,28 @@ async def _open(services: Services, ctx: RequestContext) -> tuple[AttemptLoop, L
 
 
 def _whole(services: Services, ctx: RequestContext, live: LiveCall) -> Reply:
-    """Return a whole answer: its bytes as they came, unless the model's name or the explanation changes them."""
+    """Return a whole answer; what is learned from it and written down waits until it has been sent."""
     answer = live.answer
     assert answer is not None, "a call that opened without a stream has an answer"  # noqa: S101 - narrows the type
     body = answer.body
-    close(ctx, live)
-    raw = answer.raw
+    close(ctx, live, told=False)
+
+    def after() -> None:
+        live.tell()
+        finish(services, ctx, 200, live, answer=body)
+
+    try:
+        return _rendered(services, ctx, live, answer, after)
+    except BaseException:
+        after()
+        raise
+
+
+def _rendered(
+    services: Services, ctx: RequestContext, live: LiveCall, answer: Answer, after: Callable[[], None]
+) -> Reply:
+    """Return an answer's bytes as they came, unless the model's name or the explanation changes them."""
+    body, raw = answer.body, answer.raw
     model = chunks.shown_model(body.get("model"), live.deployment)
     if body.get("model") != model:
         body["model"] = model
@@ -88,12 +105,10 @@ def _whole(services: Services, ctx: RequestContext, live: LiveCall) -> Reply:
     if ctx.hints.explain:
         body["router"] = explain(ctx)
         raw = None
-    now = services.steady()
-    headers = routing_headers(ctx, now) | served_headers(ctx, live.deployment.id, model)
+    headers = routing_headers(ctx, services.steady()) | served_headers(ctx, live.deployment.id, model)
     headers |= limit_headers(services, ctx)
     headers["x-router-cost-usd"] = f"{ctx.spent_usd:.8f}"
-    finish(services, ctx, 200, live, answer=body)
-    return Reply(200, headers, raw if raw is not None else orjson.dumps(body))
+    return Reply(200, headers, raw if raw is not None else orjson.dumps(body), after=after)
 
 
 async def _streamed(services: Services, ctx: RequestContext, loop: AttemptLoop, live: LiveCall) -> Reply:

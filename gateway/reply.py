@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from dataclasses import dataclass, field
 from urllib.parse import quote
 
@@ -12,12 +12,16 @@ from router_core.outcome import AttemptOutcome
 
 @dataclass(slots=True)
 class Reply:
-    """``body`` is a whole answer; ``stream`` yields framed events and must be closed by whoever iterates it."""
+    """``body`` is a whole answer; ``stream`` yields framed events and must be closed by whoever iterates it.
+
+    ``after`` must be called when the body has been sent, or could not be: it books what no client waits for.
+    """
 
     status: int = 200
     headers: dict[str, str] = field(default_factory=dict)
     body: bytes = b""
     stream: AsyncGenerator[bytes] | None = None
+    after: Callable[[], None] | None = None
 
 
 def routing_headers(ctx: RequestContext, now: float) -> dict[str, str]:

@@ -37,8 +37,8 @@ def said(body: Mapping[str, Any]) -> str:
     return ""
 
 
-def close(ctx: RequestContext, live: LiveCall) -> None:
-    """Book a call whose whole answer is there."""
+def close(ctx: RequestContext, live: LiveCall, *, told: bool = True) -> None:
+    """Book a call whose whole answer is there; without ``told``, its ``tell`` is still to be called."""
     body = body_of(live)
     facts = chunks.read_answer(body)
     usage = usage_of(body.get("usage")) or chunks.estimate_usage(ctx.routing.input_tokens, facts.characters)
@@ -53,4 +53,5 @@ def close(ctx: RequestContext, live: LiveCall) -> None:
             0,
             cost_of(body.get("usage")),
         ),
+        told=told,
     )

@@ -114,8 +114,12 @@ class ChatEndpoint:
         head = [(key.encode("latin-1"), value.encode("latin-1")) for key, value in reply.headers.items()]
         if reply.stream is None:
             head += [_JSON, (b"content-length", str(len(reply.body)).encode())]
-            await send({"type": "http.response.start", "status": reply.status, "headers": head})
-            await send({"type": "http.response.body", "body": reply.body})
+            try:
+                await send({"type": "http.response.start", "status": reply.status, "headers": head})
+                await send({"type": "http.response.body", "body": reply.body})
+            finally:
+                if reply.after is not None:
+                    reply.after()
             return
         try:
             # The first event is there already; fetched before the headers so that the stream's own ending always runs.

@@ -26,6 +26,8 @@ _AT_ONCE: Final = 2
 _SHARE: Final = 8
 """A turn of the loop records two requests, or an eighth of those that wait: nobody's answer waits for all of them."""
 _DAY_S: Final = 86_400.0
+_MOST_DOCUMENTS: Final = 2000
+"""Kept for the store between two exchanges; a slow store takes so long that the oldest are left out."""
 KIND: Final = "decision"
 
 
@@ -53,7 +55,7 @@ class Recorder:
         self._sink = sink
         self._ledger_rows = ledger_rows
         self._queue: deque[Finished] = deque()
-        self._documents: list[tuple[str, str, bytes, float | None]] = []
+        self._documents: deque[tuple[str, str, bytes, float | None]] = deque(maxlen=_MOST_DOCUMENTS)
         self._rows: list[Mapping[str, Any]] = []
         self._scheduled = False
         self._known: dict[int, tuple[Known, orjson.Fragment]] = {}
@@ -93,7 +95,10 @@ class Recorder:
     def collect(self) -> tuple[list[tuple[str, str, bytes, float | None]], list[Mapping[str, Any]]]:
         """Return documents and ledger rows since the last call."""
         self.drain()
-        documents, self._documents = self._documents, []
+        documents = list(self._documents)
+        if len(documents) == _MOST_DOCUMENTS:
+            _log.warning("the store is too slow for this traffic: records of decisions are being left out")
+        self._documents.clear()
         rows, self._rows = self._rows, []
         return documents, rows
 

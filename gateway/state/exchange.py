@@ -8,7 +8,7 @@ One cycle, at most every ``interval_s``:
    they are whole, and would otherwise hide what this worker has not delivered yet.
 3. collect what is new, and push it. A batch stays in the outbox, unchanged and under the same id, until the store has
    said yes; while it waits, later increments gather in one batch behind it, so the buffer is bounded by the number of
-   series, and by ``max_documents`` and ``max_rows``.
+   series, and by ``max_documents``, ``max_document_bytes`` and ``max_rows``.
 """
 
 from __future__ import annotations
@@ -56,6 +56,7 @@ class _Gathered:
     maxima: dict[str, float] = field(default_factory=dict)
     documents: dict[tuple[str, str], tuple[bytes, float | None]] = field(default_factory=dict)
     ledger: deque[Mapping[str, Any]] = field(default_factory=deque)
+    document_bytes: int = 0
 
     def __bool__(self) -> bool:
         return bool(self.sums or self.maxima or self.documents or self.ledger)
@@ -78,6 +79,7 @@ class Exchanger:
         worker: str = "",
         interval_s: float = INTERVAL_S,
         max_documents: int = 5_000,
+        max_document_bytes: int = 64 * 1024 * 1024,
         max_rows: int = 50_000,
     ) -> None:
         self.store = store
@@ -89,6 +91,7 @@ class Exchanger:
         self._apply = apply
         self._interval_s = interval_s
         self._max_documents = max_documents
+        self._max_document_bytes = max_document_bytes
         self._max_rows = max_rows
         self._gathered = _Gathered()
         self._outbox: Batch | None = None
@@ -212,11 +215,13 @@ class Exchanger:
         add_sums(waiting.sums, piece.sums)
         join_maxima(waiting.maxima, piece.maxima)
         for kind, document_id, data, expires in piece.documents:
-            waiting.documents.pop((kind, document_id), None)
+            before = waiting.documents.pop((kind, document_id), None)
             waiting.documents[kind, document_id] = (data, expires)
+            waiting.document_bytes += len(data) - (0 if before is None else len(before[0]))
         waiting.ledger.extend(piece.ledger)
-        while len(waiting.documents) > self._max_documents:
-            del waiting.documents[next(iter(waiting.documents))]
+        while len(waiting.documents) > self._max_documents or waiting.document_bytes > self._max_document_bytes:
+            data, _ = waiting.documents.pop(next(iter(waiting.documents)))
+            waiting.document_bytes -= len(data)
             self.counters.dropped_documents += 1
         while len(waiting.ledger) > self._max_rows:
             waiting.ledger.popleft()

@@ -7,9 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
 import sqlite3
-import sys
 import time
 import uuid
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
@@ -29,8 +27,6 @@ from router_core.ports import Batch, Pull
 T = TypeVar("T")
 
 EVENT_POLL_S = 0.2
-_NICENESS = 10
-"""A tenth of a core that is wanted by others all the time; enough to write what one core can answer."""
 
 
 class SqliteStore:
@@ -148,19 +144,12 @@ class SqliteStore:
         return await self._writer.run(run)
 
 
-def _give_way() -> None:
-    """Let this thread wait for a core until the event loop has no use for it: writing a cycle's rows takes long."""
-    if sys.platform == "linux":  # where a priority is a thread's; elsewhere it would be the process's
-        with contextlib.suppress(OSError):
-            os.setpriority(os.PRIO_PROCESS, 0, _NICENESS)
-
-
 class _Lane:
     """One thread with one connection. Opens it when first used, and again when the file was damaged or replaced."""
 
     def __init__(self, path: Path, name: str) -> None:
         self._path = path
-        self._pool = ThreadPoolExecutor(1, thread_name_prefix=name, initializer=_give_way)
+        self._pool = ThreadPoolExecutor(1, thread_name_prefix=name)
         self._db: sqlite3.Connection | None = None
         self._file: tuple[int, int] | None = None
 

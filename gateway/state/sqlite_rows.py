@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from itertools import chain
+from typing import Any, Final
 
 from gateway.state.values import (
     Bounds,
@@ -22,6 +23,7 @@ from router_core.limits import Bucket, BucketRequest, BucketState, take
 from router_core.ports import Batch, Pull
 
 Document = tuple[str, str, bytes, float | None]
+_ROWS_AT_ONCE: Final = 64
 
 
 def _meta(db: sqlite3.Connection) -> tuple[str, int]:
@@ -53,7 +55,7 @@ def push(db: sqlite3.Connection, batch: Batch, now: float, bounds: Bounds) -> No
         )
     if batch.ledger:
         booked = [(float(row.get("at", now)), dump(row).decode()) for row in batch.ledger]
-        db.executemany("INSERT INTO ledger (at, row) VALUES (?, ?)", booked)
+        _insert(db, "INSERT INTO ledger (at, row)", booked)
         _bound_ledger(db, bounds)
 
 
@@ -93,7 +95,15 @@ def pull(db: sqlite3.Connection, cursor: str) -> Pull:
 
 def put(db: sqlite3.Connection, documents: Iterable[Document]) -> None:
     """Keep documents; the last write wins."""
-    db.executemany("INSERT OR REPLACE INTO documents (kind, id, data, expires) VALUES (?, ?, ?, ?)", documents)
+    _insert(db, "INSERT OR REPLACE INTO documents (kind, id, data, expires)", list(documents))
+
+
+def _insert(db: sqlite3.Connection, into: str, rows: Sequence[tuple[Any, ...]]) -> None:
+    """Write many rows in few statements: each lets go of the interpreter, and waits for it when the loop is busy."""
+    for start in range(0, len(rows), _ROWS_AT_ONCE):
+        part = rows[start : start + _ROWS_AT_ONCE]
+        marks = f"({', '.join('?' * len(part[0]))})"
+        db.execute(f"{into} VALUES {', '.join([marks] * len(part))}", [*chain.from_iterable(part)])
 
 
 def swap(db: sqlite3.Connection, document: Document, expected: bytes | None, now: float) -> bool:

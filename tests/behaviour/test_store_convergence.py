@@ -266,3 +266,20 @@ async def test_redis_killed_and_started_empty_has_everything_afterwards(tmp_path
                 one.kill()
                 one.wait()
         server.close()
+
+
+async def test_what_is_held_back_is_bounded_by_its_size_too():
+    store = Shaky(uuid.uuid4().hex, random.Random(1), 1.0)
+    documents = iter(range(1000))
+
+    def collect() -> Iterator[Batch]:
+        yield Batch("", documents=[("decision", f"{next(documents):04d}", b"x" * 1000, None)])
+
+    exchanger = Exchanger(store, collect=collect, apply=(), max_document_bytes=10_000)
+    for _ in range(50):
+        assert not await exchanger.cycle()
+    assert exchanger.waiting[1] <= 11  # ten, and the batch that could not be delivered
+    assert exchanger.counters.dropped_documents == 50 - exchanger.waiting[1]
+    store.share = 0.0
+    assert await exchanger.cycle()
+    assert [name for name, _ in await store.list("decision", limit=3)] == ["0050", "0049", "0048"]

@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 _log = logging.getLogger("gateway.signals")
 _DELAY_S: Final = 0.05
 _AT_ONCE: Final = 5
+_SHARE: Final = 8
+"""A turn of the loop looks at five answers, or at an eighth of those that wait: what waits holds whole requests."""
 REASK_S: Final = 120.0
 """The same prompt of the same caller within so many seconds means that the first answer did not do."""
 _MOST_PROMPTS: Final = 10_000
@@ -78,7 +80,7 @@ class Signals:
 
     def _judge_some(self) -> None:
         """Look at a few answers; others get the loop in between, since one may take as long as ten requests."""
-        for _ in range(min(_AT_ONCE, len(self._waiting))):
+        for _ in range(min(max(_AT_ONCE, len(self._waiting) // _SHARE), len(self._waiting))):
             try:
                 self._judge(*self._waiting.popleft())
             except Exception:  # noqa: BLE001 - a learner's fault is never the request's

@@ -168,3 +168,15 @@ def test_text_is_kept_where_a_form_was_asked_for_else_of_some():
     assert 60 < kept < 140
     ctx.policy = Policy(learning=LearningPolicy(enabled=False))
     assert not keeps_text(ctx)
+
+
+async def test_what_waits_to_be_looked_at_stays_bounded_under_load(signals: Signals, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("gateway.signals._DELAY_S", 0.0)
+    most = 0
+    for turn in range(200):
+        for number in range(20):  # more than a turn looks at when few wait
+            ctx = context(f"prompt {turn} {number}", 0.0)
+            signals.after(ctx, outcome(ctx), answer("{}"))
+        await asyncio.sleep(0)
+        most = max(most, len(signals._waiting))
+    assert most <= 20 * 12

@@ -5,7 +5,6 @@ A finished request is queued in microseconds; a few milliseconds later it is tur
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
@@ -13,6 +12,7 @@ from typing import Any, Final, NamedTuple
 
 import orjson
 
+from gateway.backlog import Backlog
 from gateway.context import RequestContext
 from gateway.decisions import RecentDecisions, Recorded, Served
 from router_core.decision import Known
@@ -23,8 +23,6 @@ from router_core.record import to_record
 _log = logging.getLogger("gateway.recorder")
 _DELAY_S: Final = 0.02
 _AT_ONCE: Final = 2
-_SHARE: Final = 8
-"""A turn of the loop records two requests, or an eighth of those that wait: nobody's answer waits for all of them."""
 _DAY_S: Final = 86_400.0
 _MOST_DOCUMENTS: Final = 2000
 """Kept for the store between two exchanges; a slow store takes so long that the oldest are left out."""
@@ -54,18 +52,16 @@ class Recorder:
         self.recent = recent
         self._sink = sink
         self._ledger_rows = ledger_rows
-        self._queue: deque[Finished] = deque()
+        self._queue: Backlog[Finished] = Backlog(
+            self._record, at_once=_AT_ONCE, log=_log, fault="a finished request could not be recorded"
+        )
         self._documents: deque[tuple[str, str, bytes, float | None]] = deque(maxlen=_MOST_DOCUMENTS)
         self._rows: list[Mapping[str, Any]] = []
-        self._scheduled = False
         self._known: dict[int, tuple[Known, orjson.Fragment]] = {}
 
     def finish(self, ctx: RequestContext, outcome: RequestOutcome) -> None:
         """Take a finished request. Never raises, never waits."""
-        self._queue.append(Finished(ctx, outcome))
-        if not self._scheduled:
-            self._scheduled = True
-            asyncio.get_running_loop().call_later(_DELAY_S, self._some)
+        self._queue.put(Finished(ctx, outcome), _DELAY_S)
 
     def find(self, decision_id: str) -> Recorded | None:
         """Return one of the last decisions, None when it is not among them; what is still queued is recorded first."""
@@ -75,22 +71,7 @@ class Recorder:
 
     def drain(self) -> None:
         """Turn all that is queued into records."""
-        self._make(len(self._queue))
-
-    def _some(self) -> None:
-        self._make(max(_AT_ONCE, len(self._queue) // _SHARE))
-        if self._queue:
-            asyncio.get_running_loop().call_soon(self._some)
-        else:
-            self._scheduled = False
-
-    def _make(self, most: int) -> None:
-        """Make records of those that wait longest; one that cannot be made is logged and lost alone."""
-        for _ in range(min(most, len(self._queue))):
-            try:
-                self._record(self._queue.popleft())
-            except Exception:  # noqa: BLE001 - one odd record must not stop the others
-                _log.exception("a finished request could not be recorded")
+        self._queue.drain()
 
     def collect(self) -> tuple[list[tuple[str, str, bytes, float | None]], list[Mapping[str, Any]]]:
         """Return documents and ledger rows since the last call."""

@@ -6,16 +6,16 @@ known by a keyed hash that never leaves the process.
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 import logging
 import secrets
 import zlib
-from collections import OrderedDict, deque
+from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
+from gateway.backlog import Backlog
 from gateway.context import RequestContext
 from gateway.services import Services
 from router_core.outcome import AttemptOutcome, AttemptRole, RequestOutcome
@@ -30,8 +30,6 @@ if TYPE_CHECKING:
 _log = logging.getLogger("gateway.signals")
 _DELAY_S: Final = 0.05
 _AT_ONCE: Final = 5
-_SHARE: Final = 8
-"""A turn of the loop looks at five answers, or at an eighth of those that wait: what waits holds whole requests."""
 REASK_S: Final = 120.0
 """The same prompt of the same caller within so many seconds means that the first answer did not do."""
 _MOST_PROMPTS: Final = 10_000
@@ -40,6 +38,10 @@ _EVERY: Final = 4
 _REFUSED: Final = "not_refused"
 _FORM: Final = frozenset({"not_empty", "not_cut", _REFUSED})
 """Signs that there is no answer, which weigh less; the rest look at the form that was asked for."""
+
+
+_Answered = tuple[RequestContext, AttemptOutcome, Mapping[str, Any] | None]
+"""A finished request, the call that served it, and what it said."""
 
 
 class _Asked(NamedTuple):
@@ -60,7 +62,9 @@ class Signals:
         self._services = services
         self._key = secrets.token_bytes(16)
         self._asked: OrderedDict[bytes, _Asked] = OrderedDict()
-        self._waiting: deque[tuple[RequestContext, AttemptOutcome, Mapping[str, Any] | None]] = deque()
+        self._waiting: Backlog[_Answered] = Backlog(
+            self._judge, at_once=_AT_ONCE, log=_log, fault="an answer could not be looked at"
+        )
 
     def after(
         self,
@@ -74,21 +78,10 @@ class Signals:
             answer = _streamed(stream, outcome)
         attempt = next((item for item in reversed(ctx.attempts) if item.deployment == outcome.served_by), None)
         if attempt is not None and ctx.policy.learning.enabled:
-            if not self._waiting:
-                asyncio.get_running_loop().call_later(_DELAY_S, self._judge_some)
-            self._waiting.append((ctx, attempt, answer))
+            self._waiting.put((ctx, attempt, answer), _DELAY_S)
 
-    def _judge_some(self) -> None:
-        """Look at a few answers; others get the loop in between, since one may take as long as ten requests."""
-        for _ in range(min(max(_AT_ONCE, len(self._waiting) // _SHARE), len(self._waiting))):
-            try:
-                self._judge(*self._waiting.popleft())
-            except Exception:  # noqa: BLE001 - a learner's fault is never the request's
-                _log.exception("an answer could not be looked at")
-        if self._waiting:
-            asyncio.get_running_loop().call_soon(self._judge_some)
-
-    def _judge(self, ctx: RequestContext, attempt: AttemptOutcome, answer: Mapping[str, Any] | None) -> None:
+    def _judge(self, answered: _Answered) -> None:
+        ctx, attempt, answer = answered
         found = _checks(ctx, answer)
         if any(check.name == _REFUSED for check in found):
             attempt = replace(attempt, refusal=True)  # declined in words, without the flag for it

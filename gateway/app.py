@@ -79,8 +79,7 @@ def build(
     store = store or open_store("memory://")
     steady = SteadyClock()
     watching = Watching(os.environ, webhook_url=settings.webhook_url, now=steady)
-    recent: RecentDecisions[Any] = RecentDecisions()
-    recorder = Recorder(watching.observer, recent, ledger_rows)
+    recorder = Recorder(watching.observer, RecentDecisions(), ledger_rows)
     rng = random.Random()  # noqa: S311 - exploration and jitter, not secrets
     services = Services(
         settings=settings,
@@ -98,7 +97,6 @@ def build(
         sessions=Sessions(),
         admission=Admission(lambda: config.current.policy.admission, rng),
         ids=DecisionIds(),
-        decisions=recent,
         classifier=load_classifier(),
         embedder=load_embedder(),
         steady=steady,

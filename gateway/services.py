@@ -13,7 +13,7 @@ from gateway.clock import Clock, SystemClock
 from gateway.concurrency import Concurrency
 from gateway.config.settings import Settings
 from gateway.config.watch import ConfigHolder
-from gateway.decisions import DecisionIds, RecentDecisions
+from gateway.decisions import DecisionIds
 from gateway.hedge_budget import HedgeBudget
 from gateway.idempotency import Idempotency
 from gateway.keys import KeyRing
@@ -88,7 +88,6 @@ class Services:
     sessions: Sessions
     admission: Admission
     ids: DecisionIds
-    decisions: RecentDecisions[Any]
     classifier: ClassifierModel
     embedder: Embedder | None
     exchanger: Any = None

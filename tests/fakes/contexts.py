@@ -57,14 +57,13 @@ def services(found: Registry | None = None, policy: Policy | None = None, **chan
     config = SimpleNamespace(current=current)
     store = MemoryStore(wall=clock.time)
     observer = Observer(now=steady)
-    recent: RecentDecisions[Any] = RecentDecisions()
     values: dict[str, Any] = {
         "settings": SimpleNamespace(allow_open=False),
         "config": config,
         "forwarder": None,
         "learner": Learner(steady),
         "observer": observer,
-        "recorder": Recorder(observer, recent),
+        "recorder": Recorder(observer, RecentDecisions()),
         "keys": KeyRing(),
         "store": store,
         "budgets": Budgets(store, lambda: current.policy.budgets, wall=clock.time),
@@ -73,7 +72,6 @@ def services(found: Registry | None = None, policy: Policy | None = None, **chan
         "sessions": Sessions(),
         "admission": Admission(lambda: current.policy.admission),
         "ids": DecisionIds(b"key"),
-        "decisions": recent,
         "classifier": classifier(),
         "embedder": None,
         "clock": clock,

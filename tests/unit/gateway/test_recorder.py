@@ -7,6 +7,7 @@ import sys
 import orjson
 import pytest
 
+from gateway.decisions import RecentDecisions
 from gateway.recorder import KIND, Recorder, attempt_record, outcome_record
 from router_core.outcome import CostSource, Usage
 from router_core.record import recompute
@@ -35,9 +36,8 @@ class Sink:
 
 
 def recorder(**more) -> tuple[Recorder, Sink]:
-    parts = services()
     sink = Sink()
-    return Recorder(sink, parts.decisions, **more), sink
+    return Recorder(sink, RecentDecisions(), **more), sink
 
 
 async def test_finishing_takes_no_time_and_the_records_are_made_together_a_little_later(monkeypatch):

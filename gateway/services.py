@@ -24,7 +24,7 @@ from gateway.recorder import Recorder
 from gateway.sessions import Sessions
 from gateway.steady import SteadyClock
 from router_core.classifier import ClassifierModel
-from router_core.deployment import Provider
+from router_core.deployment import Deployment, Provider
 from router_core.features import Embedder
 from router_core.outcome import Reward
 from router_core.ports import EventSink, Forwarder
@@ -67,6 +67,10 @@ class OpenForwarder(Forwarder, Protocol):
 
     async def warm(self, providers: Iterable[Provider] = ()) -> bool:
         """Pay first-call costs of these providers; returns whether they are paid."""
+        ...
+
+    async def dial(self, deployments: Iterable[tuple[Provider, Deployment]]) -> None:
+        """Open connections ahead of the first requests; never raises."""
         ...
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Callable, Iterable
 from typing import Final
 
@@ -10,6 +11,7 @@ from gateway.forward import relay, translate
 from gateway.forward.exceptions import from_exception
 from gateway.forward.failures import failed
 from gateway.forward.http1.errors import InvalidAddress
+from gateway.forward.http1.target import target
 from gateway.forward.litellm_door import Door, is_open, open_door
 from gateway.forward.translate import Translator
 from gateway.forward.transport import Transport
@@ -18,13 +20,14 @@ from gateway.forward.wire_anthropic import AnthropicTranslator
 from gateway.forward.wire_cohere import CohereTranslator
 from gateway.forward.wire_gemini import GeminiTranslator
 from gateway.forward.wire_openai_like import OpenAILikeTranslator
-from gateway.forward.wires import Shape, Wire, lane_of, wire_of
+from gateway.forward.wires import Shape, Wire, base_of, lane_of, wire_of
 from gateway.secrets import Secret
-from router_core.deployment import Lane, Provider
+from router_core.deployment import Deployment, Lane, Provider
 from router_core.errors import AttemptFailed, ConfigError
 from router_core.outcome import FailureKind
 from router_core.ports import Answer, Call, Stream
 
+_DIAL_S: Final = 5.0
 _MAKERS: Final[dict[Shape, Callable[[Door, Wire], Translator]]] = {
     Shape.OPENAI: OpenAILikeTranslator,
     Shape.ANTHROPIC: lambda door, _: AnthropicTranslator(door),
@@ -82,6 +85,20 @@ class HttpForwarder:
         await asyncio.to_thread(warm_up, door, wanted, self._translator)
         self._warm = True
         return True
+
+    async def dial(self, deployments: Iterable[tuple[Provider, Deployment]]) -> None:
+        """Open a connection to each address that speaks TLS, so that no request waits for its handshakes. Never raises.
+
+        Without TLS a connection costs next to nothing; litellm's own calls have connections of their own.
+        """
+        wanted = {}
+        for provider, deployment in deployments:
+            with contextlib.suppress(ConfigError, InvalidAddress):
+                if lane_of(provider) is not Lane.ACOMPLETION:
+                    address = target(base_of(provider, deployment))
+                    wanted[address.origin] = address
+        secure = [address for (tls, _, _), address in wanted.items() if tls]
+        await asyncio.gather(*(self._transport.dial(address, connect_s=_DIAL_S) for address in secure))
 
     async def send(self, call: Call) -> Answer | Stream:
         """Make one call. Raises ``AttemptFailed``. Cancelling closes the upstream socket at once."""

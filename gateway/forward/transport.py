@@ -6,6 +6,7 @@ Time is the caller's: cancelling a call closes its socket at once. Only the conn
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Mapping
 from typing import Final
 
@@ -43,6 +44,12 @@ class Transport:
         client, self._client = self._client, None
         if client is not None:
             client.close()
+
+    async def dial(self, target: Target, *, connect_s: float) -> None:
+        """Open a connection that the first request will find; one that cannot be opened is nobody's fault yet."""
+        if self._client is not None:
+            with contextlib.suppress(Http1Error):
+                await self._client.dial(target, connect_s=connect_s)
 
     async def post(self, target: Target, headers: Mapping[str, str], body: bytes, *, connect_s: float) -> Response:
         """Send a request and return the answer as soon as its head is there. Raises ``AttemptFailed``."""

@@ -53,6 +53,12 @@ class Client:
                     raise
         return await _exchange(await self._connect(target.origin, proxy, connect_s), request)
 
+    async def dial(self, target: Target, *, connect_s: float) -> None:
+        """Open a connection ahead of a request, where its origin has none yet. Raises ``Http1Error``."""
+        if not any(connection.origin == target.origin for connection in self._all):
+            proxy = proxy_of(target.origin) if self._trust_env else None
+            self._keep(await self._connect(target.origin, proxy, connect_s))
+
     def close(self) -> None:
         """Close every connection, and whatever comes on them with it. Safe to call twice."""
         self._closed = True

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
@@ -67,8 +67,15 @@ async def served(*replies: Reply, tls: ssl.SSLContext | None = None) -> AsyncIte
             await asyncio.sleep(0.01)  # the closed connections are let go in the next turns of the loop
 
 
+async def until(true: Callable[[], object]) -> None:
+    """Wait for what nobody tells. Raises ``TimeoutError``."""
+    async with asyncio.timeout(60):
+        while not true():  # noqa: ASYNC110
+            await asyncio.sleep(0.005)
+
+
 async def post(made: Server, client: Client, body: bytes = b"{}", **headers: str) -> Response:
-    return await client.post(target(f"http://127.0.0.1:{made.port}/v1/x?y=1"), headers, body, connect_s=2.0)
+    return await client.post(target(f"http://127.0.0.1:{made.port}/v1/x?y=1"), headers, body, connect_s=60.0)
 
 
 async def whole(response: Response) -> bytes:

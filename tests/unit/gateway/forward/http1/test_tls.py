@@ -15,7 +15,7 @@ from gateway.forward.http1 import errors
 from gateway.forward.http1.client import Client
 from gateway.forward.http1.connection import Connection
 from gateway.forward.http1.target import Target, target
-from tests.unit.gateway.forward.http1.scripted import BODY, OK, whole
+from tests.unit.gateway.forward.http1.scripted import BODY, OK, until, whole
 
 pytestmark = pytest.mark.anyio
 Serve = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
@@ -41,8 +41,8 @@ async def test_a_body_that_ends_with_its_connection(certificate: str):
         await asyncio.sleep(0.02)
         writer.close()
 
-    async with secured(certificate, serve) as (where, client), asyncio.timeout(5):
-        response = await client.post(where, {}, b"{}", connect_s=2.0)
+    async with secured(certificate, serve) as (where, client), asyncio.timeout(60):
+        response = await client.post(where, {}, b"{}", connect_s=60.0)
         assert await response.read_some() == b"hello"
         assert await response.read_some() == b""
 
@@ -71,8 +71,8 @@ async def test_a_slow_reader_gets_what_came_before_the_socket_was_closed(certifi
         await asyncio.sleep(0.05)
         writer.transport.abort()
 
-    async with secured(certificate, serve) as (where, client), asyncio.timeout(5):
-        response = await client.post(where, {}, b"{}", connect_s=2.0)
+    async with secured(certificate, serve) as (where, client), asyncio.timeout(60):
+        response = await client.post(where, {}, b"{}", connect_s=60.0)
         await asyncio.sleep(0.1)
         assert len(await whole(response)) == size
 
@@ -87,9 +87,8 @@ async def test_a_request_that_nobody_reads_ends_with_its_call(certificate: str):
     async with secured(certificate, serve) as (where, client):
         with pytest.raises(TimeoutError):
             async with asyncio.timeout(0.5):
-                await client.post(where, {}, b"x" * 30_000_000, connect_s=5.0)
-        await asyncio.sleep(0.02)
-        assert not client._all
+                await client.post(where, {}, b"x" * 30_000_000, connect_s=60.0)
+        await until(lambda: not client._all)
         over.set()
 
 
@@ -106,9 +105,26 @@ async def test_an_answer_before_the_request_was_written_ends_the_connection(cert
 
     over = asyncio.Event()
 
-    async with secured(certificate, serve) as (where, client), asyncio.timeout(5):
+    async with secured(certificate, serve) as (where, client), asyncio.timeout(60):
         for _ in range(2):
-            assert await whole(await client.post(where, {}, b"x" * 30_000_000, connect_s=2.0)) == b"ok"
+            assert await whole(await client.post(where, {}, b"x" * 30_000_000, connect_s=60.0)) == b"ok"
             assert not any(client._idle.values())
         over.set()
     assert connections == 2
+
+
+async def test_a_connection_opened_ahead_serves_the_first_request(certificate: str):
+    shaken: list[str] = []
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        shaken.append("hands")
+        with contextlib.suppress(asyncio.IncompleteReadError):
+            while await reader.readuntil(b"\r\n\r\n{}"):
+                writer.write(OK + b"Content-Length: 5\r\n\r\nhello")
+
+    async with secured(certificate, serve) as (where, client), asyncio.timeout(60):
+        await client.dial(where, connect_s=60.0)
+        await client.dial(where, connect_s=60.0)
+        assert await whole(await client.post(where, {}, b"{}", connect_s=60.0)) == b"hello"
+        await client.dial(where, connect_s=60.0)
+        assert shaken == ["hands"]

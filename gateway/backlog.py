@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from logging import Logger
 from typing import Final, Generic, TypeVar
 
@@ -43,6 +43,12 @@ class Backlog(Generic[T]):
     def drain(self) -> None:
         """Work off all that waits, now."""
         self._take(len(self._waiting))
+
+    def pieces(self) -> Iterator[None]:
+        """Work off as many as wait now, ``at_once`` between two pauses in which others may have their turn."""
+        for _ in range(0, len(self._waiting), self._at_once):
+            self._take(self._at_once)
+            yield
 
     def _some(self) -> None:
         self._take(max(self._at_once, len(self._waiting) // _SHARE))

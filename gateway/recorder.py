@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, Final, NamedTuple
 
 import orjson
@@ -72,6 +72,10 @@ class Recorder:
     def drain(self) -> None:
         """Turn all that is queued into records."""
         self._queue.drain()
+
+    def pieces(self) -> Iterator[None]:
+        """Turn what is queued now into records, few between two pauses."""
+        return self._queue.pieces()
 
     def collect(self) -> tuple[list[tuple[str, str, bytes, float | None]], list[Mapping[str, Any]]]:
         """Return documents and ledger rows since the last call."""

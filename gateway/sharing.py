@@ -29,6 +29,7 @@ CIRCUIT: Final = "circuit"
 _SETTING: Final = "setting"
 _SIGNING: Final = "decision-key"
 _SIGN_EVERY_S: Final = 5.0
+_PAUSE: Final = Batch("")
 
 
 class Sharing:
@@ -43,7 +44,9 @@ class Sharing:
     def collect(self) -> Iterator[Batch]:
         """Yield what this worker learned since the last call, each kind for itself."""
         services = self._services
-        documents, rows = services.recorder.collect()  # first: it tells the others of what is still queued
+        for _ in services.recorder.pieces():  # first: it tells the others of what is still queued
+            yield _PAUSE
+        documents, rows = services.recorder.collect()
         if documents or rows:
             yield Batch("", documents=documents, ledger=rows)
         sums, maxima = services.learner.collect(services.config.current.policy)

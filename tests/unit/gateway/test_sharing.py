@@ -15,7 +15,7 @@ from gateway.sharing import CIRCUIT, OBSERVED, Sharing, decode, encode, shared_s
 from gateway.state.memory import MemoryStore
 from gateway.store_errors import StoreError
 from router_core.breaker import CLOSED, Circuit, State, admits
-from router_core.ports import Pull
+from router_core.ports import Batch, Pull
 from router_core.task import TaskType
 from tests.fakes.contexts import context, served, services
 from tests.fakes.outcomes import attempt
@@ -93,7 +93,7 @@ class Watching:
 
 
 async def until(true: Callable[[], object]) -> None:
-    for _ in range(500):
+    for _ in range(10_000):
         if true():
             return
         await asyncio.sleep(0.005)
@@ -177,7 +177,8 @@ async def test_everything_a_worker_learned_goes_out_once_and_comes_back_to_where
     parts.learner.attempt(call, parts.config.current.registry, parts.config.current.policy)
     parts.observer.attempt(call)
     parts.recorder.finish(ctx, served(ctx))
-    written, learned, observed = sharing.collect()
+    recorded, written, learned, observed = sharing.collect()
+    assert recorded == Batch("")
     assert {kind for kind, *_ in written.documents} == {"decision"}
     assert all(name.startswith(OBSERVED) for name in observed.sums)
     assert any(name.startswith("row|") for name in learned.sums)
@@ -240,7 +241,7 @@ async def test_a_store_that_comes_late_or_forgets_brings_all_workers_to_one_key(
     assert [parts.ids.made_at(name) for parts, name in zip(workers, early, strict=True)] == [1000.0, 1000.0]
     shared = workers[0].ids.key
     await store.delete("setting", "decision-key")
-    await asyncio.sleep(0.05)
+    await until(lambda: store._memory.documents["setting"])
     assert await shared_signing_key(store) == shared
     for each in both:
         await each.stop()

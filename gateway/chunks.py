@@ -91,6 +91,30 @@ def joined(parts: Iterable[str]) -> str:
     return text
 
 
+def joined_calls(pieces: Iterable[object]) -> list[dict[str, Any]]:
+    """Return tool calls from the pieces a stream sends of them; ``arguments`` is what was sent, be it JSON or not.
+
+    A piece belongs to the last call of its index, unless it brings another id: some hosts number every call 0, or none.
+    """
+    calls: list[dict[str, Any]] = []
+    latest: dict[object, dict[str, Any]] = {}
+    for piece in pieces:
+        if type(piece) is not dict:
+            continue
+        name, index = piece.get("id"), piece.get("index")
+        call = latest.get(index)
+        if call is None or (name and name != call["id"]):
+            call = latest[index] = {"id": name, "type": piece.get("type") or "function"}
+            calls.append(call)
+        function = piece.get("function")
+        if type(function) is dict:
+            known = call.setdefault("function", {"name": "", "arguments": ""})
+            known["name"] = known["name"] or function.get("name") or ""
+            more = function.get("arguments")
+            known["arguments"] += more if type(more) is str else ""
+    return calls
+
+
 def before_content(failure: Failure) -> Failure:
     """Return a stream's failure as it counts when no content had come: nothing was lost yet, so it may be repeated."""
     if failure.kind in {FailureKind.STREAM_BROKEN, FailureKind.STREAM_TRUNCATED}:

@@ -30,12 +30,14 @@ class Relay:
     """What one stream said so far, and what of it the client gets.
 
     ``include_usage``: the client asked for usage. ``finished`` holds the indexes of choices that ended, of ``n``.
-    ``text`` is the content of choice 0 as relayed, kept only when ``keep_text`` (a recovery may need it).
+    ``text`` is the content of choice 0 as relayed, ``calls`` its tool calls; kept only when ``keep``, for a recovery or
+    to look at the answer's form.
     """
 
     __slots__ = (
+        "_call_pieces",
         "_include_usage",
-        "_keep_text",
+        "_keep",
         "_model",
         "_n",
         "_renamed",
@@ -56,12 +58,13 @@ class Relay:
         "usage_chunk",
     )
 
-    def __init__(self, deployment: Deployment, *, include_usage: bool, n: int = 1, keep_text: bool = False) -> None:
+    def __init__(self, deployment: Deployment, *, include_usage: bool, n: int = 1, keep: bool = False) -> None:
         """Begin with nothing said."""
         self.deployment = deployment
         self._include_usage = include_usage
         self._n = n
-        self._keep_text = keep_text
+        self._keep = keep
+        self._call_pieces: list[Any] = []
         self._model: str | None = None
         self._renamed = False
         self._seen: set[int] = set()
@@ -93,6 +96,11 @@ class Relay:
     def text(self) -> str:
         """The content of choice 0 so far."""
         return chunks.joined(self.parts)
+
+    @property
+    def calls(self) -> list[dict[str, Any]]:
+        """The tool calls of choice 0 so far."""
+        return chunks.joined_calls(self._call_pieces)
 
     @property
     def whole(self) -> bool:
@@ -152,7 +160,7 @@ class Relay:
         if type(content) is str and content:
             self.characters += len(content)
             self.content_events += 1
-            if self._keep_text:
+            if self._keep:
                 self.parts.append(content)
             if len(delta) == 1:
                 return
@@ -164,6 +172,8 @@ class Relay:
                 self.content_events += not content
                 if name == "tool_calls" and type(value) is list:
                     self.tool_calls += sum(1 for call in value if type(call) is dict and call.get("id"))
+                    if self._keep:
+                        self._call_pieces += value
                 elif name == "refusal":
                     self.refusal = True
 

@@ -40,6 +40,8 @@ _FORM: Final = frozenset({"not_empty", "not_cut", _REFUSED})
 """Signs that there is no answer, which weigh less; the rest look at the form that was asked for."""
 
 
+_FORMED: Final = frozenset({"response_format", "tools"})
+"""What asks for a form."""
 _Answered = tuple[RequestContext, AttemptOutcome, Mapping[str, Any] | None]
 """A finished request, the call that served it, and what it said."""
 
@@ -109,11 +111,11 @@ class Signals:
         return hashlib.blake2b(scope.encode("utf-8", "replace"), key=self._key, digest_size=16).digest()
 
 
-def keeps_text(ctx: RequestContext) -> bool:
-    """Whether a stream's text is kept to its end, to look at its form: always where a form was asked for, else some."""
+def keeps_answer(ctx: RequestContext) -> bool:
+    """Whether what a stream says is kept to its end, to look at its form: where one was asked for, else of some."""
     if not ctx.policy.learning.enabled or ctx.chat.n > 1:
         return False
-    return "response_format" in ctx.chat.body or zlib.crc32(ctx.decision_id.encode()) % _EVERY == 0
+    return not _FORMED.isdisjoint(ctx.chat.body) or zlib.crc32(ctx.decision_id.encode()) % _EVERY == 0
 
 
 def _asked(ctx: RequestContext, attempt: AttemptOutcome) -> _Asked:
@@ -123,13 +125,14 @@ def _asked(ctx: RequestContext, attempt: AttemptOutcome) -> _Asked:
 
 
 def _streamed(stream: ClientStream, outcome: RequestOutcome) -> dict[str, Any] | None:
-    """Return what a stream said, as a whole answer; None when it was not kept, or several calls or tools wrote it."""
-    if not stream.relay.plain or any(each.role is AttemptRole.CONTINUATION for each in outcome.attempts):
+    """Return what a stream said, as a whole answer; None when it was not kept, or several calls wrote it."""
+    if any(each.role is AttemptRole.CONTINUATION for each in outcome.attempts):
         return None
-    text = stream.relay.text
-    if not text:
+    text, calls = stream.relay.text, stream.relay.calls
+    if not text and not calls:
         return None
-    return {"choices": [{"message": {"content": text}, "finish_reason": stream.relay.finish_reason}]}
+    message = {"content": text, "tool_calls": calls}
+    return {"choices": [{"message": message, "finish_reason": stream.relay.finish_reason}]}
 
 
 def _checks(ctx: RequestContext, answer: Mapping[str, Any] | None) -> list[Any]:

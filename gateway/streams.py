@@ -20,7 +20,7 @@ from gateway.limits import stream_limits
 from gateway.recovery import Mismatch, Splice, can_continue, continuation
 from gateway.relay import Relay
 from gateway.services import Services
-from gateway.signals import keeps_text
+from gateway.signals import keeps_answer
 from gateway.usage import cost_of, usage_of
 from router_core.errors import AttemptFailed
 from router_core.outcome import AttemptRole, Failure, FailureKind, Usage
@@ -54,8 +54,8 @@ class ClientStream:
 
     def _new_relay(self, live: LiveCall) -> Relay:
         ctx = self._ctx
-        keep = ctx.recovery is StreamRecovery.CONTINUE or ctx.shadowed or keeps_text(ctx)
-        return Relay(live.deployment, include_usage=ctx.chat.include_usage, n=ctx.chat.n, keep_text=keep)
+        keep = ctx.recovery is StreamRecovery.CONTINUE or ctx.shadowed or keeps_answer(ctx)
+        return Relay(live.deployment, include_usage=ctx.chat.include_usage, n=ctx.chat.n, keep=keep)
 
     async def payloads(self) -> AsyncGenerator[list[bytes]]:
         """Yield the payloads to send, without framing; raises StreamFailed when no whole end can be reached.

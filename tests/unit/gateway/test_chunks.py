@@ -8,6 +8,7 @@ from gateway.chunks import (
     before_content,
     begins,
     estimate_usage,
+    joined_calls,
     limit_name,
     read_answer,
     shown_model,
@@ -165,7 +166,7 @@ def test_a_whole_answer_as_chunks_says_the_same():
     }
     pieces = as_chunks(body)
     assert [piece["id"] for piece in pieces] == ["a1"] * len(pieces)
-    relay = Relay(deployment(), include_usage=True, n=2, keep_text=True)
+    relay = Relay(deployment(), include_usage=True, n=2, keep=True)
     assert [relay.feed(Event(piece)) is not None for piece in pieces] == [True] * 4 + [False]
     assert relay.complete
     assert relay.text == "Hello world"
@@ -178,3 +179,44 @@ def test_a_whole_answer_as_chunks_says_the_same():
 
 def test_an_answer_without_usage_has_no_usage_chunk():
     assert as_chunks({"choices": [], "usage": None}) == []
+
+
+def piece(arguments: object = None, **fields: object) -> dict[str, object]:
+    name = {"name": fields.pop("name")} if "name" in fields else {}
+    return {**fields, "function": {**name, "arguments": arguments}}
+
+
+def named(*calls: tuple[object, str, str]) -> list[dict[str, object]]:
+    return [{"id": i, "type": "function", "function": {"name": n, "arguments": a}} for i, n, a in calls]
+
+
+@pytest.mark.parametrize(
+    ("pieces", "calls"),
+    [
+        ([], []),
+        (
+            [piece("", index=0, id="a", type="function", name="f"), piece('{"x"', index=0), piece(": 1}", index=0)],
+            named(("a", "f", '{"x": 1}')),
+        ),
+        (  # interleaved
+            [
+                piece("", index=0, id="a", name="f"),
+                piece("", index=1, id="b", name="g"),
+                piece("1", index=0),
+                piece("2", index=1),
+            ],
+            named(("a", "f", "1"), ("b", "g", "2")),
+        ),
+        (  # every one is number 0, or has none
+            [piece("1", index=0, id="a", name="f"), piece("2", index=0, id="b", name="f")],
+            named(("a", "f", "1"), ("b", "f", "2")),
+        ),
+        ([piece("1", id="a", name="f"), piece("2", id="b", name="f")], named(("a", "f", "1"), ("b", "f", "2"))),
+        # said again in each piece
+        ([piece("1", index=0, id="a", name="f"), piece("2", index=0, id="a", name="f")], named(("a", "f", "12"))),
+        (["x", None, piece(None, index=0, id="a", name="f"), {"index": 0, "function": "y"}], named(("a", "f", ""))),
+        ([{"index": 0, "id": "a", "type": "custom", "custom": {"name": "f"}}], [{"id": "a", "type": "custom"}]),
+    ],
+)
+def test_pieces_of_tool_calls_become_calls(pieces: list[object], calls: list[object]):
+    assert joined_calls(pieces) == calls

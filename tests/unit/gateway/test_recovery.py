@@ -18,7 +18,7 @@ LONG = st.text("abc \n\u00e9\U0001f600", min_size=24, max_size=60)
 
 
 def relay_of(*chunks: dict[str, Any], **options: Any) -> Relay:
-    relay = Relay(deployment(), include_usage=False, keep_text=True, **options)
+    relay = Relay(deployment(), include_usage=False, keep=True, **options)
     for chunk in chunks:
         relay.feed(Event(chunk))
     return relay

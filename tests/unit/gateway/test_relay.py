@@ -28,8 +28,8 @@ def deployment() -> Deployment:
     return Registry.from_mapping({"providers": {"p": {"wire": "openai"}}, "deployments": rows}).deployments["p/m"]
 
 
-def relay(*, include_usage: bool = False, n: int = 1, keep_text: bool = False) -> Relay:
-    return Relay(deployment(), include_usage=include_usage, n=n, keep_text=keep_text)
+def relay(*, include_usage: bool = False, n: int = 1, keep: bool = False) -> Relay:
+    return Relay(deployment(), include_usage=include_usage, n=n, keep=keep)
 
 
 def chunk(delta: dict[str, object] | None = None, finish: str | None = None, **extra: object) -> Event:
@@ -104,7 +104,7 @@ def test_shapes_nobody_knows_are_passed_on(shape: dict[str, object]):
 
 
 def test_text_and_tool_calls_are_counted():
-    told = relay(keep_text=True)
+    told = relay(keep=True)
     told.feed(chunk({"content": "ab"}))
     told.feed(chunk({"tool_calls": [{"index": 0, "id": "t1", "function": {"arguments": ""}}]}))
     told.feed(chunk({"refusal": "no"}))
@@ -159,10 +159,19 @@ def test_a_choice_that_began_and_did_not_end_is_never_whole():
 
 
 def test_half_a_character_is_passed_on_and_joined_in_the_text():
-    told = relay(keep_text=True)
+    told = relay(keep=True)
     for half in ("\ud83d", "\udc26"):
         chunk = {"model": "other", "choices": [{"index": 0, "delta": {"content": half}}]}
         payload = told.feed(Event(chunk))
         assert payload is not None
         assert json.loads(payload)["choices"][0]["delta"]["content"] == half
     assert told.text == "\U0001f426"
+
+
+@pytest.mark.parametrize("keep", [True, False])
+def test_tool_calls_are_kept_like_text(keep):
+    told = relay(keep=keep)
+    told.feed(chunk({"tool_calls": [{"index": 0, "id": "c1", "function": {"name": "f", "arguments": "{"}}]}))
+    told.feed(chunk({"tool_calls": [{"index": 0, "function": {"arguments": "}"}}]}))
+    assert [call["function"]["arguments"] for call in told.calls] == (["{}"] if keep else [])
+    assert told.tool_calls == 1

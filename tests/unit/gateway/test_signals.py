@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from gateway.signals import Signals, keeps_text
+from gateway.signals import Signals, keeps_answer
 from router_core.outcome import AttemptOutcome, AttemptRole, RequestOutcome, Reward, Usage
 from router_core.policy import LearningPolicy, Policy
 from router_core.task import TaskProfile, TaskType
@@ -60,9 +61,16 @@ def answer(content: str) -> dict[str, Any]:
     return {"choices": [{"message": {"role": "assistant", "content": content}, "finish_reason": "stop"}]}
 
 
+async def looked_at(signals: Signals) -> None:
+    """Wait until nothing waits any more."""
+    async with asyncio.timeout(60):
+        while len(signals._waiting):  # noqa: ASYNC110 - it is told to nobody
+            await asyncio.sleep(0.005)
+
+
 async def take(signals: Signals, ctx: Any, body: dict[str, Any] | None) -> None:
     signals.after(ctx, outcome(ctx), body)
-    await asyncio.sleep(0.12)
+    await looked_at(signals)
 
 
 async def test_a_form_that_holds_is_better_than_one_that_does_not(signals: Signals, heard: Heard):
@@ -95,7 +103,7 @@ async def test_many_answers_at_once_are_all_looked_at_and_an_odd_one_is_passed_o
         if number == 7:
             ctx.chat.body["messages"] = None
         signals.after(ctx, outcome(ctx), answer("{}" if number % 2 else "no JSON"))
-    await asyncio.sleep(0.12)
+    await looked_at(signals)
     assert [reward.at for reward in heard.rewards] == [float(number) for number in range(23)]
     assert len(signals._asked) == 22
     await take(signals, context("one more", 50.0), answer("{}"))
@@ -117,13 +125,13 @@ async def test_learning_that_is_switched_off_hears_nothing(signals: Signals, hea
     assert heard.rewards == []
 
 
-def stream(text: str, *, plain: bool = True) -> Any:
-    return SimpleNamespace(relay=SimpleNamespace(text=text, plain=plain, finish_reason="stop"))
+def stream(text: str, calls: Sequence[Any] = ()) -> Any:
+    return SimpleNamespace(relay=SimpleNamespace(text=text, calls=list(calls), finish_reason="stop"))
 
 
 async def take_stream(signals: Signals, ctx: Any, told: Any) -> None:
     signals.after(ctx, outcome(ctx), None, told)
-    await asyncio.sleep(0.12)
+    await looked_at(signals)
 
 
 async def test_declining_in_words_is_a_refusal_too(signals: Signals, heard: Heard):
@@ -146,28 +154,44 @@ async def test_a_stream_whose_text_was_kept_is_looked_at_like_an_answer(signals:
 
 async def test_a_stream_that_was_not_kept_or_that_others_continued_says_nothing_of_form(signals: Signals, heard: Heard):
     await take_stream(signals, context("a", 1.0), stream(""))
-    await take_stream(signals, context("b", 1.0), stream("{", plain=False))
     ctx = context("c", 1.0)
     ctx.attempts.append(replace(ctx.attempts[0], role=AttemptRole.CONTINUATION))
     await take_stream(signals, ctx, stream("{"))
     assert heard.rewards == []
 
 
-def test_text_is_kept_where_a_form_was_asked_for_else_of_some():
+async def test_tool_calls_of_a_stream_are_held_against_their_tools(signals: Signals, heard: Heard):
+    schema = {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}
+    for number, arguments in enumerate(['{"city": "Oslo"}', '{"town": "Oslo"}', '{"city": "Os']):
+        ctx = context(f"prompt {number}", float(number))
+        ctx.chat.body["tools"] = [{"type": "function", "function": {"name": "weather", "parameters": schema}}]
+        call = {"id": "c1", "type": "function", "function": {"name": "weather", "arguments": arguments}}
+        await take_stream(signals, ctx, stream("", [call]))
+    assert [(reward.source, reward.value > 0.5) for reward in heard.rewards] == [
+        ("verifier", True),
+        ("verifier", False),
+        ("verifier", False),
+    ]
+
+
+def test_an_answer_is_kept_where_a_form_was_asked_for_else_of_some():
     ctx = context("a", 1.0)
     ctx.chat.n, ctx.decision_id = 1, "dec_1"
-    assert keeps_text(ctx)
+    assert keeps_answer(ctx)
     ctx.chat.n = 2
-    assert not keeps_text(ctx)
+    assert not keeps_answer(ctx)
     ctx.chat.n = 1
     del ctx.chat.body["response_format"]
     kept = 0
     for number in range(400):
         ctx.decision_id = f"dec_{number}"
-        kept += keeps_text(ctx)
+        kept += keeps_answer(ctx)
     assert 60 < kept < 140
+    assert not keeps_answer(ctx)  # the last of them
+    ctx.chat.body["tools"] = []
+    assert keeps_answer(ctx)
     ctx.policy = Policy(learning=LearningPolicy(enabled=False))
-    assert not keeps_text(ctx)
+    assert not keeps_answer(ctx)
 
 
 async def test_what_waits_to_be_looked_at_stays_bounded_under_load(signals: Signals, monkeypatch: pytest.MonkeyPatch):

@@ -55,6 +55,7 @@ class Experiments:
         self._totals: dict[str, dict[str, float]] = {}
         self._pending: dict[str, dict[str, float]] = {}
         self._wake = asyncio.Event()
+        self._told = 0
         self.last_error = ""
 
     @property
@@ -186,6 +187,7 @@ class Experiments:
                 return moved
 
     async def _tell(self, experiment: Experiment) -> None:
+        self._told += 1
         self._install({**self._all, experiment.id: experiment})
         await self._store.publish(TOPIC, experiment.id.encode())
 
@@ -193,8 +195,12 @@ class Experiments:
 
     async def reload(self) -> None:
         """Read all experiments; one that cannot be read is left out. Raises StoreError."""
+        told = -1
+        while told != self._told:  # else what changed here meanwhile would be undone until the next look
+            told = self._told
+            rows = await self._store.list(KIND, limit=MOST)
         found = {}
-        for name, data in await self._store.list(KIND, limit=MOST):
+        for name, data in rows:
             experiment = from_json(data)
             if experiment is None:
                 _log.warning("the stored experiment %s cannot be read", name)

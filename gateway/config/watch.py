@@ -103,6 +103,7 @@ class ConfigWatcher:
         self.holder = holder
         self.interval_s = interval_s
         self._wanted = asyncio.Event()
+        self._turn = asyncio.Lock()
         self._seen = self._stamps()
 
     def wake(self) -> None:
@@ -123,7 +124,14 @@ class ConfigWatcher:
             await self.check(force=asked)
 
     async def check(self, *, force: bool = False) -> ReloadReport | None:
-        """Reload when a file changed since the last look, or when forced; None when there was nothing to do."""
+        """Reload when a file changed since the last look, or when forced; None when there was nothing to do.
+
+        One at a time: of two that read at once, the one that read first could be taken last.
+        """
+        async with self._turn:
+            return await self._check(force=force)
+
+    async def _check(self, *, force: bool) -> ReloadReport | None:
         stamps = await asyncio.to_thread(self._stamps)
         if stamps == self._seen and not force:
             return None

@@ -124,9 +124,12 @@ class Link:
             await pool.disconnect()
 
     async def close(self) -> None:
-        """Close all connections."""
+        """Close all connections, those to sentinels too."""
         await self.client.aclose()
         await self._disconnect()
+        manager = getattr(getattr(self.client, "connection_pool", None), "sentinel_manager", None)
+        for sentinel in () if manager is None else manager.sentinels:
+            await sentinel.aclose()
 
 
 def heed_cancellation() -> None:

@@ -185,14 +185,34 @@ async def test_following_hears_of_changes_at_once(world: World):
         await asyncio.sleep(0.05)
         made = await world.running()
         world.there.poke()
-        for _ in range(100):
-            if world.there.any_running:
-                break
-            await asyncio.sleep(0.01)
+        async with asyncio.timeout(60):
+            while not world.there.any_running:  # noqa: ASYNC110 - it is told to nobody
+                await asyncio.sleep(0.01)
         assert world.there.get(made.id).state is ExperimentState.RUNNING
     finally:
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
+
+
+async def test_what_is_started_while_the_store_is_read_stays_started(world: World, monkeypatch: pytest.MonkeyPatch):
+    made = await world.running()
+    await world.here.move(made.id, ExperimentState.STOPPED)
+    really, read, go_on = world.store.list, asyncio.Event(), asyncio.Event()
+
+    async def slowly(*args: Any, **more: Any) -> Any:
+        found = await really(*args, **more)
+        read.set()
+        await go_on.wait()
+        return found
+
+    monkeypatch.setattr(world.store, "list", slowly)
+    reading = asyncio.create_task(world.here.reload())
+    await read.wait()
+    await world.here.move(made.id, ExperimentState.RUNNING)
+    go_on.set()
+    await reading
+    assert world.here.get(made.id).state is ExperimentState.RUNNING
+    assert world.here.any_running
 
 
 async def test_a_store_that_is_away_changes_nothing(world: World, monkeypatch: pytest.MonkeyPatch):
@@ -204,7 +224,9 @@ async def test_a_store_that_is_away_changes_nothing(world: World, monkeypatch: p
 
     monkeypatch.setattr(world.store, "list", away)
     task = asyncio.create_task(world.here.follow())
-    await asyncio.sleep(0.05)
+    async with asyncio.timeout(60):
+        while not world.here.last_error:  # noqa: ASYNC110 - it is told to nobody
+            await asyncio.sleep(0.01)
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)
     assert world.here.last_error == "it is away"

@@ -3,6 +3,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import threading
 from pathlib import Path
 
 import pytest
@@ -31,10 +32,12 @@ class Folder:
         self.holder.on_reload(lambda _, report: self.heard.append(report))
 
     def write(self, name: str, text: str) -> None:
-        """Write with a time of its own: two writes within one tick of the file system's clock must differ too."""
-        (self.path / name).write_text(text)
+        """Write in one step, with a time of its own: two writes within one tick of the file system's clock differ too."""
+        fresh = self.path / f".{name}.new"
+        fresh.write_text(text)
         self.clock += 1
-        os.utime(self.path / name, (self.clock, self.clock))
+        os.utime(fresh, (self.clock, self.clock))
+        fresh.replace(self.path / name)
 
     @property
     def ids(self) -> list[str]:
@@ -120,8 +123,33 @@ async def test_a_file_named_by_the_new_configuration_is_watched_from_then_on(fol
     assert await watcher.check() is None
 
 
+async def test_what_was_read_first_is_not_taken_last(folder):
+    watcher = ConfigWatcher(folder.holder)
+    read, go_on = threading.Event(), threading.Event()
+    really = folder.holder._load
+
+    def load_slowly():
+        found = really()
+        read.set()
+        go_on.wait(60)
+        return found
+
+    folder.holder._load = load_slowly
+    folder.write("models.yaml", models("b"))
+    first = asyncio.create_task(watcher.check())
+    await asyncio.to_thread(read.wait, 60)
+    folder.holder._load = really
+    folder.write("models.yaml", models("c"))
+    second = asyncio.create_task(watcher.check(force=True))
+    await asyncio.sleep(0.05)
+    go_on.set()
+    await first
+    assert (await second).ok
+    assert folder.ids == ["acme/c"]
+
+
 async def heard(folder: Folder, count: int) -> None:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while len(folder.heard) < count:  # noqa: ASYNC110 - a listener on another object; the wait is bounded
             await asyncio.sleep(0.005)
 

@@ -15,6 +15,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.fakes.ports import free_port
+
 BINARY = shutil.which("redis-server") or "/usr/bin/redis-server"
 
 
@@ -22,21 +24,6 @@ def require() -> None:
     """Skip where there is no redis-server; under CI=true the skip is a failure."""
     if not os.access(BINARY, os.X_OK):
         pytest.skip("redis-server is not installed (scripts/system-packages brings it)")
-
-
-def free_port(*, bus: bool = False) -> int:
-    """Return a port nobody listens on; with ``bus`` also port + 10000, where cluster nodes talk."""
-    while True:
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            port = probe.getsockname()[1]
-            if not bus:
-                return port
-        if port + 10000 > 65535:
-            continue
-        with socket.socket() as second, contextlib.suppress(OSError):
-            second.bind(("127.0.0.1", port + 10000))
-            return port
 
 
 class RedisServer:
@@ -72,7 +59,8 @@ class RedisServer:
         return self
 
     def wait(self) -> None:
-        for _ in range(500):
+        deadline = time.monotonic() + 60.0
+        while time.monotonic() < deadline:
             with contextlib.suppress(OSError):
                 if self.command("PING").startswith((b"+PONG", b"-NOAUTH")):
                     return
@@ -85,7 +73,7 @@ class RedisServer:
         payload = f"*{len(words)}\r\n".encode()
         for word in words:
             payload += f"${len(word.encode())}\r\n{word}\r\n".encode()
-        with socket.create_connection(("127.0.0.1", self.port), timeout=2) as conn:
+        with socket.create_connection(("127.0.0.1", self.port), timeout=10) as conn:
             conn.sendall(payload)
             return conn.recv(65536)
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -16,6 +15,8 @@ from types import TracebackType
 from typing import Any, Self
 
 import yaml
+
+from tests.fakes.ports import free_port
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -35,7 +36,7 @@ class GatewayProcess:
         *,
         store: str = "memory://",
         environment: Mapping[str, str] | None = None,
-        ready_within_s: float = 90.0,
+        ready_within_s: float = 180.0,
     ) -> None:
         self.folder = folder
         self.models = models
@@ -43,7 +44,7 @@ class GatewayProcess:
         self.store = store
         self.environment = dict(environment or {})
         self.ready_within_s = ready_within_s
-        self.port = _free_port()
+        self.port = free_port()
         self.log = folder / "gateway.log"
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -94,7 +95,7 @@ class GatewayProcess:
         """Stop it."""
         self.stop()
 
-    def stop(self, within_s: float = 15.0) -> int | None:
+    def stop(self, within_s: float = 60.0) -> int | None:
         """Ask it to end, insist after ``within_s`` seconds; returns its exit code."""
         process = self._process
         if process is None:
@@ -110,13 +111,7 @@ class GatewayProcess:
 
     def _ready(self) -> bool:
         try:
-            with urllib.request.urlopen(f"{self.origin}/readyz", timeout=2) as answer:
+            with urllib.request.urlopen(f"{self.origin}/readyz", timeout=10) as answer:
                 return bool(answer.status == 200)
         except (OSError, urllib.error.HTTPError):
             return False
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])

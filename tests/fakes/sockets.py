@@ -12,12 +12,12 @@ import tempfile
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+from tests.fakes.ports import free_port
+
 
 def dead_port() -> int:
-    """Return a loopback port that refuses connections: bound, then closed."""
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        return int(sock.getsockname()[1])
+    """Return a loopback port that refuses connections, and that the kernel will not give to anybody meanwhile."""
+    return free_port()
 
 
 @contextlib.asynccontextmanager

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -17,9 +16,11 @@ from pathlib import Path
 
 import pytest
 
+from tests.fakes.ports import free_port
+
 ROOT = Path(__file__).resolve().parents[2]
-READY_WITHIN_S = 60
-STOPPED_WITHIN_S = 20
+READY_WITHIN_S = 180
+STOPPED_WITHIN_S = 60
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,15 +38,9 @@ class RunningGateway:
         return f"{self.origin}/v1"
 
 
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
 def is_ready(origin: str) -> bool:
     try:
-        with urllib.request.urlopen(f"{origin}/readyz", timeout=2) as answer:
+        with urllib.request.urlopen(f"{origin}/readyz", timeout=10) as answer:
             return bool(answer.status == 200)
     except (OSError, urllib.error.HTTPError):
         return False

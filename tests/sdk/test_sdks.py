@@ -17,7 +17,7 @@ pytestmark = pytest.mark.sdk
 
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
-ALL_WITHIN_S = 180
+ALL_WITHIN_S = 600
 
 
 def python_scenarios() -> list[str]:

@@ -1,7 +1,7 @@
 """The sixteen scenarios: what the primary does, what the answer must be like, what else is looked at.
 
 A time that stands in a scenario is multiplied by ``scale``: 1 is the real thing, 0.1 the fast run, for which the
-gateway's time-outs are shortened likewise.
+gateway's time-outs are shortened likewise. Limits stay what they are, so do the times of what must not be waited for.
 """
 
 from __future__ import annotations
@@ -32,8 +32,8 @@ class Scene:
     scale: float
 
     async def ask(self, limit_s: float) -> Seen:
-        """Call once; ``limit_s`` is in real seconds, scaled here but never below five."""
-        return await ask(self.client, self.route, max(limit_s * self.scale, 5.0))
+        """Call once; ``limit_s`` is in real seconds."""
+        return await ask(self.client, self.route, limit_s)
 
     def heal(self, prefill: Literal["continue", "ignore"] = "ignore") -> None:
         """Make both providers well again."""
@@ -60,6 +60,7 @@ class Scenario:
 
     ``faults`` are set at the primary (``fallback_faults`` at the fallback) before the call; ``limit_s`` is when a call
     counts as hung; ``checks`` look at what was seen. ``error_is_fine``: a clean error passes, if the checks hold.
+    ``scaled``: whether the faults' times are; not where the gateway must not wait for their end.
     ``wide_fallback`` gives the fallback a larger window, ``prefill_fallback`` lets the gateway believe that it goes on
     from a beginning, ``prefill`` says whether it does.
     """
@@ -70,6 +71,7 @@ class Scenario:
     checks: Callable[[Scene, Seen], Sequence[Check]] = lambda _scene, _seen: ()
     fallback_faults: tuple[dict[str, Any], ...] = ()
     limit_s: float = 100.0
+    scaled: bool = True
     error_is_fine: bool = False
     wide_fallback: bool = False
     prefill_fallback: bool = False
@@ -84,7 +86,7 @@ async def play(scenario: Scenario, scene: Scene) -> Result:
         return await scenario.script(scenario, scene)
     for provider, rules in ((scene.primary, scenario.faults), (scene.fallback, scenario.fallback_faults)):
         for rule in rules:
-            provider.fail(**_scaled(rule, scene.scale))
+            provider.fail(**_scaled(rule, scene.scale if scenario.scaled else 1.0))
     seen = await scene.ask(scenario.limit_s)
     checks = list(scenario.checks(scene, seen))
     attempts = (len(scene.primary.requests), len(scene.fallback.requests))
@@ -158,11 +160,10 @@ def once_on_the_silent(scene: Scene, _seen: Seen) -> list[Check]:
 
 
 def within(limit_s: float) -> Callable[[Scene, Seen], list[Check]]:
-    """S07, S09: the whole answer in time. The second that the words themselves take is not scaled."""
+    """S07, S09: the whole answer in time."""
 
-    def check(scene: Scene, seen: Seen) -> list[Check]:
-        limit = (limit_s - 1) * scene.scale + 1
-        return [(f"within {limit:g} s", seen.seconds <= limit)]
+    def check(_scene: Scene, seen: Seen) -> list[Check]:
+        return [(f"within {limit_s:g} s", seen.seconds <= limit_s)]
 
     return check
 
@@ -218,7 +219,7 @@ async def outage(scenario: Scenario, scene: Scene) -> Result:
     whole = sum(each.whole for each in seen)
     attempts = (len(scene.primary.requests), len(scene.fallback.requests))
     # The calls end soon after the outage; the way back may take until thirty seconds after it.
-    limit = 30 * scene.scale
+    limit = max(30 * scene.scale, 8.0)  # a busy machine needs some; a second opening would take longer
     while not back and recovered is not None and time.monotonic() - recovered < limit:
         await asyncio.sleep(0.2)
         await scene.ask(60)
@@ -254,8 +255,8 @@ SCENARIOS: tuple[Scenario, ...] = (
     Scenario("S03", "500 once", _once("server_error"), same_again),
     Scenario("S04", "503 always", _always("unavailable"), few),
     Scenario("S05", "TCP reset before headers, once", _once("reset")),
-    Scenario("S06", "accepts, never answers", _always("hang", seconds=120), once_on_the_silent),
-    Scenario("S07", "first token after 20 s", _always("slow_first_token", seconds=20), within(15)),
+    Scenario("S06", "accepts, never answers", _always("hang", seconds=120), once_on_the_silent, scaled=False),
+    Scenario("S07", "first token after 20 s", _always("slow_first_token", seconds=20), within(15), scaled=False),
     Scenario("S08", "stream dies after 40 of 60 tokens", _DIES),
     Scenario("S09", "silent after 20 tokens", _always("hang_after", after=20, seconds=30), within(45)),
     Scenario("S10", "tenth event is invalid JSON", _always("malformed_event", after=8, insert=True)),

@@ -29,7 +29,7 @@ def chromium(profile: str) -> Iterator[WebDriver]:
         options.add_argument(argument)
     options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
     session = webdriver.Chrome(options=options, service=webdriver.ChromeService(driver))
-    session.set_script_timeout(20)
+    session.set_script_timeout(60)
     try:
         yield session
     finally:

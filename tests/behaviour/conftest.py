@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from tests.fakes.edge import ADMIN, CLIENT, OTHER_CLIENT, PROVIDER_KEYS, SCRAPER, Edge, bearer, running_edge
+from tests.fakes.edge import ADMIN, CLIENT, HASTY, OTHER_CLIENT, PROVIDER_KEYS, SCRAPER, Edge, bearer, running_edge
 
 
 @pytest.fixture(scope="session")
@@ -21,6 +21,20 @@ def edge(open_edge: Edge) -> Edge:
     """The open gateway, with nothing recorded and nothing wrong."""
     open_edge.reset()
     return open_edge
+
+
+@pytest.fixture(scope="session")
+async def hasty_edge(anyio_backend: str, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Edge]:
+    """A gateway without keys that waits a second for heads and bodies: only for tests of just that."""
+    async with running_edge(tmp_path_factory.mktemp("hasty"), policy=HASTY) as edge:
+        yield edge
+
+
+@pytest.fixture
+def hasty(hasty_edge: Edge) -> Edge:
+    """The hasty gateway, with nothing recorded and nothing wrong."""
+    hasty_edge.reset()
+    return hasty_edge
 
 
 @pytest.fixture(scope="session")

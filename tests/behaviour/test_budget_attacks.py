@@ -22,7 +22,7 @@ async def budgeted(edge: Edge, usd: float) -> dict[str, str]:
     wishes = {"budgets": [{"window": "total", "usd": usd}]}
     made = (await edge.request("POST", "/admin/keys", edge.admin, json=wishes)).json
     token = bearer(made["token"])
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         while (await edge.request("GET", "/v1/models", token)).status != 200:  # noqa: ASYNC110
             await asyncio.sleep(0.02)
     return token
@@ -93,7 +93,7 @@ async def test_leaving_before_the_answer_is_no_way_to_pay_nothing(keyed: Edge, f
     with contextlib.suppress(asyncio.CancelledError):
         await task
     await until(lambda: all(call.closed_at is not None for call in keyed.calls))
-    await asyncio.sleep(0.1)
+    await keyed.idle()
     gone = 0.05 - await left(keyed, token)
     assert 20 * PER_TOKEN <= gone <= 5000 * PER_TOKEN + 1e-4
 

@@ -5,6 +5,7 @@ and resumed, from its own log.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import os
 import sqlite3
@@ -63,7 +64,7 @@ class Site:
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,
         )
-        out, err = await asyncio.wait_for(process.communicate(), 120)
+        out, err = await asyncio.wait_for(process.communicate(), 300)
         return Told(process.returncode or 0, out.decode(), err.decode())
 
 
@@ -93,8 +94,20 @@ async def site(anyio_backend: str, tmp_path_factory: pytest.TempPathFactory) -> 
             "POST", "/v1/chat/completions", bearer(made.json["token"]), json={"model": "auto", "messages": shy}
         )
         assert seen.status == 200, seen.body
-        await asyncio.sleep(1.0)
+        await written(store, decisions=31, prompts=30)
         yield Site(edge, folder, store, decisions)
+
+
+async def written(store: str, *, decisions: int, prompts: int) -> None:
+    """Wait until the store has the records and the prompts of what was asked."""
+    wanted = {"decision": decisions, "prompt": prompts}
+    async with asyncio.timeout(60):
+        while True:
+            with contextlib.closing(sqlite3.connect(store.removeprefix("sqlite:///"), timeout=60)) as database:
+                found = dict(database.execute("select kind, count(*) from documents group by kind"))
+            if all(found.get(kind, 0) >= count for kind, count in wanted.items()):
+                return
+            await asyncio.sleep(0.1)
 
 
 def prompts_file(site: Site, count: int = 24) -> Path:

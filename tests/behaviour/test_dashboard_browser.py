@@ -1,8 +1,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TypeVar
 
 import pytest
 from selenium.common.exceptions import StaleElementReferenceException
@@ -17,6 +18,7 @@ from tests.fakes.outcomes import attempt, request
 from tests.fakes.watched import World, served
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
+T = TypeVar("T")
 ADMIN, CLIENT = "admin-key-0123456789", "client-key-0123456789"
 PAGES = ("providers", "decisions", "costs", "learning", "breakers", "playground")
 
@@ -30,8 +32,8 @@ def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[WebDriver]:
 @pytest.fixture(scope="module")
 def world() -> World:
     made = World()
-    made.at += 300.0  # so that the oldest is no hour old when the last test looks
-    made.run(count=300, seconds=3240.0)
+    made.at += 900.0  # so that the oldest is no hour old when the last test looks
+    made.run(count=300, seconds=2640.0)
     return made
 
 
@@ -55,7 +57,23 @@ def until(page: WebDriver, selector: str, text: str = "") -> None:
     def found(driver: WebDriver) -> bool:
         return any(text in each.text for each in driver.find_elements(By.CSS_SELECTOR, selector))
 
-    WebDriverWait(page, 15, ignored_exceptions=[Exception]).until(found)
+    WebDriverWait(page, 60, ignored_exceptions=[Exception]).until(found)
+
+
+def steady(page: WebDriver, look: Callable[[], T]) -> T:
+    """Return what is found when nothing is drawn anew meanwhile: what was found before is stale then."""
+    found: list[T] = []
+
+    def looked(_: WebDriver) -> bool:
+        found[:] = [look()]
+        return True
+
+    WebDriverWait(page, 60, ignored_exceptions=(StaleElementReferenceException,)).until(looked)
+    return found[0]
+
+
+def comes_true(page: WebDriver, look: Callable[[], bool]) -> None:
+    WebDriverWait(page, 60, ignored_exceptions=(StaleElementReferenceException,)).until(lambda _: look())
 
 
 def visit(page: WebDriver, address: str, name: str) -> None:
@@ -80,29 +98,42 @@ def test_providers_show_success_latency_cost_and_circuits(page: WebDriver, addre
     visit(page, address, "providers")
     until(page, ".tile dd", "300")
     until(page, "table", "groq")
-    text = page.find_element(By.CSS_SELECTOR, "main table").text
+    text = steady(page, lambda: page.find_element(By.CSS_SELECTOR, "main table").text)
     assert all(name in text for name in ("anthropic", "google", "closed"))
-    WebDriverWait(page, 10).until(lambda driver: len(driver.find_elements(By.CSS_SELECTOR, ".chart canvas")) == 2)
-    row = next(each for each in page.find_elements(By.CSS_SELECTOR, "button.row") if "anthropic" in each.text)
-    row.send_keys(Keys.ENTER)
+    comes_true(page, lambda: len(page.find_elements(By.CSS_SELECTOR, ".chart canvas")) == 2)
+
+    def open_it() -> None:
+        row = next(each for each in page.find_elements(By.CSS_SELECTOR, "button.row") if "anthropic" in each.text)
+        row.send_keys(Keys.ENTER)
+
+    steady(page, open_it)
     until(page, "tr.sub", "anthropic/claude-quick")
-    focused = page.switch_to.active_element
-    assert focused.get_attribute("aria-expanded") == "true"
+    comes_true(page, lambda: page.switch_to.active_element.get_attribute("aria-expanded") == "true")
 
 
 def test_a_decision_is_explained_with_seven_factors_refusals_and_attempts(page: WebDriver, address: str):
     visit(page, address, "decisions")
     until(page, ".detail", "Seven factors")
     assert len(page.find_elements(By.CSS_SELECTOR, ".legend span")) == 7
-    first = page.find_element(By.CSS_SELECTOR, ".scores li .bar")
-    assert "quality" in str(first.get_attribute("aria-label"))
-    widths = [part.size["width"] for part in first.find_elements(By.CSS_SELECTOR, "i")]
+
+    def first_bar() -> tuple[str, list[int]]:
+        first = page.find_element(By.CSS_SELECTOR, ".scores li .bar")
+        widths = [part.size["width"] for part in first.find_elements(By.CSS_SELECTOR, "i")]
+        return str(first.get_attribute("aria-label")), widths
+
+    label, widths = steady(page, first_bar)
+    assert "quality" in label
     assert len(widths) == 7
     assert max(widths) > 50
-    links = page.find_elements(By.CSS_SELECTOR, ".decisions .list a")
-    wanted = links[3].get_attribute("href")
-    links[3].click()
-    WebDriverWait(page, 5).until(lambda driver: driver.current_url == wanted)
+
+    def follow() -> str | None:
+        link = page.find_elements(By.CSS_SELECTOR, ".decisions .list a")[3]
+        address = link.get_attribute("href")
+        link.click()
+        return address
+
+    wanted = steady(page, follow)
+    comes_true(page, lambda: page.current_url == wanted)
     until(page, ".detail code", str(wanted).rpartition("/")[2])
     assert page.find_elements(By.CSS_SELECTOR, ".attempts li")
 
@@ -125,13 +156,9 @@ def test_costs_show_savings_and_a_matrix(page: WebDriver, address: str):
 def test_learning_shows_intervals_and_changes_with_the_task(page: WebDriver, address: str):
     visit(page, address, "learning")
     until(page, ".posteriors", "openai/gpt-large")
-    before = page.find_element(By.CSS_SELECTOR, ".posteriors").text
-    choose = page.find_element(By.CSS_SELECTOR, "select")
-    choose.send_keys("planning")
-    # The page draws anew while it is read: an element that went stale is looked up again.
-    WebDriverWait(page, 5, ignored_exceptions=(StaleElementReferenceException,)).until(
-        lambda driver: driver.find_element(By.CSS_SELECTOR, ".posteriors").text != before
-    )
+    before = steady(page, lambda: page.find_element(By.CSS_SELECTOR, ".posteriors").text)
+    steady(page, lambda: page.find_element(By.CSS_SELECTOR, "select").send_keys("planning"))
+    comes_true(page, lambda: page.find_element(By.CSS_SELECTOR, ".posteriors").text != before)
     assert page.find_elements(By.CSS_SELECTOR, "svg.calibration circle")
 
 
@@ -141,7 +168,7 @@ def test_an_operator_resets_an_open_circuit(page: WebDriver, address: str, world
         world.learner.attempt(failed, world.registry, world.policy)
     visit(page, address, "breakers")
     until(page, ".circuit", "mistral/medium")
-    page.find_element(By.CSS_SELECTOR, '[data-key="reset-mistral/medium"]').click()
+    steady(page, lambda: page.find_element(By.CSS_SELECTOR, '[data-key="reset-mistral/medium"]').click())
     until(page, ".chips", "mistral/medium")
     assert str(world.learner.snapshot.circuit("mistral/medium").state) == "closed"
 
@@ -151,9 +178,9 @@ def test_the_playground_decides_for_every_policy_and_then_sends(page: WebDriver,
     box = page.find_element(By.ID, "prompt")
     box.send_keys("Write a function")
     box.send_keys(Keys.CONTROL, Keys.ENTER)
-    WebDriverWait(page, 10).until(lambda driver: len(driver.find_elements(By.CSS_SELECTOR, ".policies .card")) == 4)
-    assert page.find_element(By.CSS_SELECTOR, ".policies .chosen").text
-    page.find_element(By.CSS_SELECTOR, ".policies .card button").click()
+    comes_true(page, lambda: len(page.find_elements(By.CSS_SELECTOR, ".policies .card")) == 4)
+    assert steady(page, lambda: page.find_element(By.CSS_SELECTOR, ".policies .chosen").text)
+    steady(page, lambda: page.find_element(By.CSS_SELECTOR, ".policies .card button").click())
     until(page, "pre.answer", "Here is <b>the</b> answer.")
     assert not page.find_elements(By.CSS_SELECTOR, "pre.answer b")
     assert complaints(page) == []
@@ -175,8 +202,12 @@ def test_hostile_names_are_shown_as_text(page: WebDriver, address: str, world: W
 def test_the_window_is_chosen_with_the_arrow_keys(page: WebDriver, address: str):
     visit(page, address, "providers")
     page.find_element(By.CSS_SELECTOR, '[data-window="hour"]').send_keys(Keys.ARROW_RIGHT)
-    focused = page.switch_to.active_element
-    assert (focused.get_attribute("data-window"), focused.get_attribute("aria-checked")) == ("day", "true")
+
+    def chosen() -> tuple[str | None, str | None]:
+        focused = page.switch_to.active_element
+        return focused.get_attribute("data-window"), focused.get_attribute("aria-checked")
+
+    comes_true(page, lambda: chosen() == ("day", "true"))
 
 
 def test_light_and_dark_are_chosen_and_remembered(page: WebDriver, address: str):
@@ -186,8 +217,8 @@ def test_light_and_dark_are_chosen_and_remembered(page: WebDriver, address: str)
     visit(page, address, "providers")
     before = ground()
     page.find_element(By.ID, "theme").click()
+    comes_true(page, lambda: ground() != before)
     after = ground()
-    assert after != before
     visit(page, address, "providers")
     assert ground() == after
 

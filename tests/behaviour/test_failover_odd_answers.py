@@ -16,7 +16,7 @@ import pytest
 from tests.fakes.gateway import GatewayProcess
 from tests.fakes.provider import FakeProvider
 from tests.fakes.raw_provider import RawProvider, Step, Then, event, head, sse, whole
-from tests.fakes.stage import FAST, TEXT, Reply
+from tests.fakes.stage import POLICY, TEXT, Reply
 
 pytestmark = [pytest.mark.anyio, pytest.mark.slow]
 
@@ -194,10 +194,10 @@ async def stage(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Stage
         for name, odd in zip(names, CASES.values(), strict=False):
             raw.play(name, *odd.steps)
         folder = tmp_path_factory.mktemp("odd")
-        gateway = GatewayProcess(folder / "config", models(names, raw.port, other.base_url), FAST)
+        gateway = GatewayProcess(folder / "config", models(names, raw.port, other.base_url), POLICY)
         await asyncio.to_thread(gateway.__enter__)
         stack.callback(gateway.stop)
-        session = await stack.enter_async_context(aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=20)))
+        session = await stack.enter_async_context(aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=120)))
         yield Stage(gateway.origin, raw, session, gateway)
 
 

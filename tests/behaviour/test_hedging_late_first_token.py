@@ -10,10 +10,9 @@ from tests.fakes.panel import Panel, booked, explained, running_panel
 
 pytestmark = pytest.mark.anyio
 WHOLE_OR_STREAM = pytest.mark.parametrize("stream", [False, True], ids=["whole", "stream"])
-# A cold deployment counts as late after half of its limit; with min_wait_s at 0.2 and a limit of 0.4 after 0.2 s.
+# Late is what takes longer than usual and longer than min_wait_s: no call that is in time does, on a busy machine either.
 ON = {
-    "hedging": {"enabled": True, "min_wait_s": 0.2, "max_share": 1.0, "max_cost_share": 1.0, "quantile": 0.5},
-    "timeouts": {"first_content_s": 0.4, "first_content_floor_s": 5.0},
+    "hedging": {"enabled": True, "min_wait_s": 1.0, "max_share": 1.0, "max_cost_share": 1.0, "quantile": 0.5},
     "retry": {"max_attempts": 3},
 }
 
@@ -58,7 +57,7 @@ async def test_a_late_one_loses_to_the_hedge_and_is_cancelled(panel: Panel, stre
 
 
 async def test_a_late_one_that_still_comes_first_wins(panel: Panel):
-    panel.providers["alpha"].answer("alpha says so", first_delay_s=0.4)
+    panel.providers["alpha"].answer("alpha says so", first_delay_s=2.0)
     for name in ("beta", "gamma", "delta"):
         panel.providers[name].fail("hang", None)
     panel.providers["judge"].fail("hang", None)
@@ -70,7 +69,7 @@ async def test_a_late_one_that_still_comes_first_wins(panel: Panel):
 
 
 async def test_a_hedge_that_fails_leaves_the_first_alone(panel: Panel):
-    panel.providers["alpha"].answer("alpha says so", first_delay_s=0.5)
+    panel.providers["alpha"].answer("alpha says so", first_delay_s=2.0)
     for name in ("beta", "gamma", "delta", "judge"):
         panel.providers[name].fail("status", None, status=500)
     reply = await panel.ask(None, router={"exclude": ["alpha/twin"]})
@@ -87,7 +86,7 @@ async def test_a_first_call_that_fails_falls_back_as_always(panel: Panel):
 
 
 async def test_both_must_fit_into_the_cost_limit(panel: Panel):
-    panel.providers["alpha"].answer("alpha says so", first_delay_s=0.5)
+    panel.providers["alpha"].answer("alpha says so", first_delay_s=2.0)
     reply = await panel.ask(None, router={"max_cost_usd": 0.006})
     assert reply.text == "alpha says so"
     assert booked(reply) == [("alpha/small", "primary", True)]
@@ -96,16 +95,19 @@ async def test_both_must_fit_into_the_cost_limit(panel: Panel):
 @WHOLE_OR_STREAM
 async def test_it_is_off_out_of_the_box(tmp_path_factory: pytest.TempPathFactory, stream: bool):
     async with running_panel(tmp_path_factory.mktemp("off")) as panel:
-        panel.providers["alpha"].answer("alpha says so", first_delay_s=1.5)
+        panel.providers["alpha"].answer("alpha says so", first_delay_s=2.5)
         reply = await panel.ask(None, stream=stream)
         assert reply.text == "alpha says so"
         assert panel.called == ["alpha"]
 
 
 async def test_the_share_of_requests_bounds_how_often(tmp_path_factory: pytest.TempPathFactory):
-    policy = {**ON, "hedging": {**ON["hedging"], "max_share": 0.05}}
+    policy = {**ON, "hedging": {**ON["hedging"], "max_share": 0.05, "min_wait_s": 0.2}}
     async with running_panel(tmp_path_factory.mktemp("share"), policy) as panel:
-        panel.providers["alpha"].answer("alpha says so", first_delay_s=0.5)
+        panel.providers["alpha"].answer("alpha says so")
+        for _ in range(10):  # so that the deployment's own quantile is known, and stays what it is
+            assert (await panel.ask(None)).status == 200
+        panel.providers["alpha"].answer("alpha says so", first_delay_s=0.6)
         hedged = 0
         for _ in range(8):
             hedged += any(role == "hedge" for _, role, _ in booked(await panel.ask(None)))

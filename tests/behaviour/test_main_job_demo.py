@@ -8,6 +8,7 @@ import re
 import signal
 from collections.abc import AsyncIterator
 from typing import Any
+from urllib.parse import urlsplit
 
 import aiohttp
 import pytest
@@ -148,10 +149,26 @@ async def test_a_fetched_decision_is_recomputed_to_the_same_choice(demo: Edge, p
     }
 
 
+async def killed(pid: int, base: str) -> None:
+    """Kill a provider and wait until its port refuses."""
+    os.kill(pid, signal.SIGKILL)
+    where = urlsplit(base)
+    async with asyncio.timeout(60):
+        while True:
+            try:
+                _, writer = await asyncio.open_connection(where.hostname, where.port)
+            except ConnectionRefusedError:
+                return
+            except ConnectionError:
+                continue
+            writer.close()
+            await asyncio.sleep(0.01)
+
+
 async def test_killing_a_provider_moves_its_traffic_on_without_a_client_error_and_its_circuit_shows_open(demo: Edge):
     before = await ask(demo, PROMPTS["code_generation"])
     victim = before.headers["x-router-provider"]
-    os.kill(fleet(demo)[victim][0], signal.SIGKILL)
+    await killed(*fleet(demo)[victim])
     seen = [await ask(demo, PROMPTS["code_generation"], stream=number % 2 == 1) for number in range(4)]
     for each in seen:
         assert each.status == 200, each.body

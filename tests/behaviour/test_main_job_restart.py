@@ -66,7 +66,7 @@ async def decide(edge: Edge) -> dict[str, Any]:
 
 async def settled(edge: Edge) -> dict[str, Any]:
     """Statistics when every request is in them: they are added a moment after the answer."""
-    for _ in range(200):
+    for _ in range(2000):
         found = await fetch(edge, "/v1/stats/deployments?window=all")
         if sum(row["requests"] for row in found["data"]) == ASKED:
             return dict(found)
@@ -169,7 +169,7 @@ async def command(story: Story, *words: str, **more: str) -> tuple[int, str, str
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
     )
-    async with asyncio.timeout(120):
+    async with asyncio.timeout(300):
         out, err = await process.communicate()
     return process.returncode or 0, out.decode(), err.decode()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import secrets
 import time
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -31,9 +32,19 @@ async def world(anyio_backend: str, tmp_path_factory: pytest.TempPathFactory) ->
 async def panel(world: tuple[Panel, str]) -> Panel:
     found = world[0]
     await found.until(lambda: not any(provider.active for provider in found.providers.values()))
-    await asyncio.sleep(0.2)
     found.reset()
     return found
+
+
+def said() -> tuple[str, dict[str, Any]]:
+    """A word of its own, and the messages with it: calls that are left over from another test are not this one's."""
+    word = f"word{secrets.token_hex(6)}"
+    return word, {"messages": [{"role": "user", "content": f"hello there, {word}"}]}
+
+
+def calls(panel: Panel, name: str, word: str) -> list[Any]:
+    """The calls at a provider that came of a request with this word."""
+    return [call for call in panel.calls(name) if word in str(call.body["messages"])]
 
 
 async def rows_of(store: str, decision: str, count: int) -> list[Any]:
@@ -41,20 +52,21 @@ async def rows_of(store: str, decision: str, count: int) -> list[Any]:
     reader = open_store(store)
     await reader.open()
     try:
-        for _ in range(100):
-            found = [row async for row in read(reader) if row["decision_id"] == decision]
-            if len(found) >= count:
-                return sorted(found, key=lambda row: row["attempt"])
-            await asyncio.sleep(0.1)
+        async with asyncio.timeout(60):
+            while True:
+                found = [row async for row in read(reader) if row["decision_id"] == decision]
+                if len(found) >= count:
+                    return sorted(found, key=lambda row: row["attempt"])
+                await asyncio.sleep(0.1)
     finally:
         await reader.close()
-    raise AssertionError(found)
 
 
 @pytest.mark.parametrize("stream", [False, True], ids=["whole", "stream"])
 async def test_an_answer_is_compared_after_the_client_has_it(world: tuple[Panel, str], panel: Panel, stream: bool):
     panel.providers["beta"].answer("beta says so, but with a good many more words")
-    reply = await panel.ask(None, stream=stream)
+    word, asked = said()
+    reply = await panel.ask(None, stream=stream, **asked)
     assert reply.text == "alpha says so"
     assert "shadow" not in reply.body.decode()
     assert "beta says" not in reply.body.decode()
@@ -70,11 +82,11 @@ async def test_an_answer_is_compared_after_the_client_has_it(world: tuple[Panel,
     assert rows[0]["key_id"] != "shadow"
     assert all(row["cost_usd"] > 0.0 for row in rows)
     assert [row["served"] for row in rows] == [True, False, False, False]
-    (call,) = panel.calls("beta")
+    (call,) = calls(panel, "beta", word)
     assert not call.body.get("stream")
-    asked = [str(each.body["messages"][1]["content"]) for each in panel.calls("judge")]
-    assert len(asked) == 2
-    assert sorted(text.index("alpha says") < text.index("beta says") for text in asked) == [False, True]
+    judged = [str(each.body["messages"][1]["content"]) for each in calls(panel, "judge", word)]
+    assert len(judged) == 2
+    assert sorted(text.index("alpha says") < text.index("beta says") for text in judged) == [False, True]
 
 
 async def test_the_verdict_counts_in_the_win_rates(panel: Panel):
@@ -84,29 +96,29 @@ async def test_the_verdict_counts_in_the_win_rates(panel: Panel):
     before = wins(await panel.get("/v1/stats/win-rates?window=all"))
     panel.providers["beta"].answer("beta says so, but with a good many more words")
     await panel.ask(None)
-    for _ in range(100):
-        if wins(await panel.get("/v1/stats/win-rates?window=all")) > before:
-            return
-        await asyncio.sleep(0.1)
-    raise AssertionError(before)
+    async with asyncio.timeout(60):
+        while wins(await panel.get("/v1/stats/win-rates?window=all")) <= before:  # noqa: ASYNC110
+            await asyncio.sleep(0.1)
 
 
 async def test_the_client_waits_for_nothing(panel: Panel):
-    panel.providers["beta"].answer("slow", first_delay_s=1.5)
+    panel.providers["beta"].answer("slow", first_delay_s=5.0)
+    word, asked = said()
     began = time.monotonic()
-    reply = await panel.ask(None)
+    reply = await panel.ask(None, **asked)
     assert reply.status == 200
-    assert time.monotonic() - began < 1.4
-    await panel.until(lambda: len(panel.calls("beta")) == 1)
+    assert time.monotonic() - began < 4.5
+    await panel.until(lambda: len(calls(panel, "beta", word)) == 1)
 
 
 async def test_a_rival_that_fails_is_booked_and_nobody_notices(world: tuple[Panel, str], panel: Panel):
     panel.providers["beta"].fail("status", None, status=500)
-    reply = await panel.ask(None)
+    word, asked = said()
+    reply = await panel.ask(None, **asked)
     assert reply.text == "alpha says so"
     rows = await rows_of(world[1], reply.headers["x-router-decision-id"], 2)
     assert [(row["role"], row["ok"]) for row in rows] == [("primary", True), ("shadow", False)]
-    assert panel.calls("judge") == []
+    assert calls(panel, "judge", word) == []
 
 
 async def test_a_key_that_keeps_its_prompts_to_itself_is_left_out(panel: Panel):
@@ -114,10 +126,15 @@ async def test_a_key_that_keeps_its_prompts_to_itself_is_left_out(panel: Panel):
     headers = {"authorization": f"Bearer {ADMIN}"}
     async with panel.session.post(url, json={"name": "private", "capture": False}, headers=headers) as made:
         token = (await made.json())["token"]
-    reply = await panel.ask(None, key=token)
+    word, asked = said()
+    reply = await panel.ask(None, key=token, **asked)
     assert reply.status == 200
     await asyncio.sleep(0.5)
-    assert panel.called == ["alpha"]
+    assert {name: len(calls(panel, name, word)) for name in ("alpha", "beta", "judge")} == {
+        "alpha": 1,
+        "beta": 0,
+        "judge": 0,
+    }
 
 
 @pytest.mark.parametrize(
@@ -131,15 +148,15 @@ async def test_a_key_that_keeps_its_prompts_to_itself_is_left_out(panel: Panel):
     ids=str,
 )
 async def test_what_may_not_go_elsewhere_does_not(panel: Panel, more: dict[str, Any]):
-    reply = await panel.ask(None, **more)
+    word, asked = said()
+    reply = await panel.ask(None, **asked, **more)
     assert reply.status == 200
     await asyncio.sleep(0.4)
-    assert panel.calls("judge") == []
+    assert calls(panel, "judge", word) == []
+    assert len(calls(panel, "beta", word)) <= (1 if "first_success" in str(more) else 0)
 
-    assert len(panel.calls("beta")) <= (1 if "first_success" in str(more) else 0)
 
-
-async def test_the_clients_budget_is_not_touched(panel: Panel):
+async def test_the_clients_budget_is_not_touched(world: tuple[Panel, str], panel: Panel):
     url = f"{panel.gateway.origin}/admin/keys"
     headers = {"authorization": f"Bearer {ADMIN}"}
     wishes = {"name": "poor", "budgets": [{"window": "day", "usd": 1.0}]}
@@ -147,24 +164,25 @@ async def test_the_clients_budget_is_not_touched(panel: Panel):
         body = await made.json()
     reply = await panel.ask(None, key=body["token"])
     assert reply.status == 200, reply.body
-    await panel.until(lambda: len(panel.calls("judge")) == 2)
-    await asyncio.sleep(0.6)
+    await rows_of(world[1], reply.headers["x-router-decision-id"], 4)  # the comparison's are the last
     costs = await panel.get("/v1/stats/costs?window=all")
     mine = [row for row in costs["data"] if row["group"] == "key" and row["name"] == body["id"]]
     assert mine
     assert mine[0]["cost_usd"]["total"] == pytest.approx(float(reply.headers["x-router-cost-usd"]), abs=1e-6)
 
 
-@pytest.mark.parametrize(("usd", "expected"), [(0.0001, 0), (0.3, 1)])
-async def test_the_days_budget_bounds_what_comparisons_cost(tmp_path: Path, usd: float, expected: int):
+@pytest.mark.parametrize(("usd", "expected"), [(0.0001, False), (0.3, True)])
+async def test_the_days_budget_bounds_what_comparisons_cost(tmp_path: Path, usd: float, expected: bool):
     # One comparison can cost 0.005 for the rival's 50 tokens and as much for each verdict.
     policy = {"shadow": {"share": 1.0, "max_usd_per_day": usd, "deployments": ["beta/small"]}}
     async with running_panel(tmp_path, policy) as panel:
         for _ in range(2):
             assert (await panel.ask(None)).status == 200
-        await asyncio.sleep(0.7)
-        called = len(panel.calls("beta"))
-        assert bool(called) is bool(expected)
+        if expected:
+            await panel.until(lambda: panel.calls("beta"))
+        else:
+            await asyncio.sleep(0.7)
+            assert panel.calls("beta") == []
 
 
 async def test_draining_ends_comparisons_without_a_trace_in_the_clients_answers(tmp_path: Path):
@@ -176,7 +194,7 @@ async def test_draining_ends_comparisons_without_a_trace_in_the_clients_answers(
         began = time.monotonic()
         code = await asyncio.to_thread(panel.gateway.stop)
         assert code == 0
-        assert time.monotonic() - began < 10.0
+        assert time.monotonic() - began < 25.0, "it was waited for"
         (call,) = panel.calls("beta")
         await panel.until(lambda: call.closed_at is not None)
         assert call.client_closed

@@ -15,7 +15,7 @@ from gateway.key_record import KIND, KeyAdmin
 from gateway.keys import KeyRing
 from gateway.ledger import as_csv, read
 from gateway.sharing import Sharing
-from gateway.state import Exchanger, open_store
+from gateway.state import Exchanger, open_store, redis_link
 from gateway.state.sqlite import SqliteStore
 from gateway.state.sqlite_file import MIGRATIONS, migrate
 from gateway.store_errors import StoreError
@@ -26,13 +26,24 @@ from tests.contract.redis_server import RedisServer, running
 from tests.fakes.contexts import context, served, services
 
 pytestmark = pytest.mark.anyio
-NOW = time.time()
+
+
+def now() -> float:
+    """The machine's: what is to be alive must be so when the test runs, not when the file was read."""
+    return time.time()
 
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[RedisServer]:
     with running() as found:
         yield found
+
+
+@pytest.fixture(autouse=True)
+def _patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An answer in a tenth of a second is what a gateway counts on, not what a test of something else may."""
+    for name in ("TIMEOUT_S", "CONNECT_S", "CALL_S"):
+        monkeypatch.setattr(redis_link, name, 30.0)
 
 
 @pytest.fixture(params=["sqlite", pytest.param("redis", marks=pytest.mark.redis)])
@@ -62,7 +73,7 @@ async def of_a_newer_gateway(store: StateStore) -> None:
             },
             {"later": 3.0},
             [("later", "l1", b"\xff\x00", None), ("decisions", "d1", b'{"v":9,"shape":["new"]}', None)],
-            [{"at": NOW, "request_id": "r1", "later": {"deep": [1]}, "cost_usd": 0.5}],
+            [{"at": now(), "request_id": "r1", "later": {"deep": [1]}, "cost_usd": 0.5}],
         )
     )
     await store.publish("later-topic", b"\xff")
@@ -118,7 +129,7 @@ async def test_the_next_namespace_is_not_ours_to_touch(server: RedisServer):
     await store.open()
     await of_a_newer_gateway(store)
     assert await store.get(KIND, "k") is None
-    await store.prune(ledger_before=NOW + 10.0)
+    await store.prune(ledger_before=now() + 10.0)
     assert server.command("GET", "moe:v2:{d:keys}:i:k") == b"$6\r\ntheirs\r\n"
     await store.close()
 
@@ -133,14 +144,14 @@ def older(path: Path, version: int) -> None:
     assert db.execute("PRAGMA user_version").fetchone()[0] == version
     if version >= 1:
         db.execute("INSERT INTO documents VALUES ('keys', 'k1', x'7b7d', NULL)")
-        db.execute("INSERT INTO series VALUES ('s0', '{\"n\":3.0}', 1, ?)", (NOW,))
+        db.execute("INSERT INTO series VALUES ('s0', '{\"n\":3.0}', 1, ?)", (now(),))
         db.execute("INSERT INTO maxima VALUES ('m', 2.5, 1)")
-        db.execute("INSERT INTO marks VALUES ('w', 4, ?)", (NOW,))
-        db.execute("INSERT INTO ledger (at, row) VALUES (?, ?)", (NOW, '{"request_id":"r1"}'))
+        db.execute("INSERT INTO marks VALUES ('w', 4, ?)", (now(),))
+        db.execute("INSERT INTO ledger (at, row) VALUES (?, ?)", (now(), '{"request_id":"r1"}'))
         db.execute("UPDATE meta SET value = '1' WHERE key = 'version'")
     if version >= 2:
-        db.execute("INSERT INTO accounts VALUES ('a', 'h', 5, 3, 1, ?, ?)", (NOW + 60.0, NOW + 600.0))
-        db.execute("INSERT INTO buckets VALUES ('b', 7.0, ?)", (NOW,))
+        db.execute("INSERT INTO accounts VALUES ('a', 'h', 5, 3, 1, ?, ?)", (now() + 600.0, now() + 6000.0))
+        db.execute("INSERT INTO buckets VALUES ('b', 7.0, ?)", (now(),))
     db.close()
 
 

@@ -22,6 +22,7 @@ from gateway.state.values import Bounds
 from gateway.store_errors import StoreBroken, StoreError, StoreFull, StoreUnavailable
 from router_core.budget import LeaseRequest
 from router_core.ports import Batch
+from tests.fakes.edge import until
 
 pytestmark = pytest.mark.anyio
 
@@ -141,8 +142,15 @@ async def test_a_locked_file_is_waited_for_and_then_given_up(path, monkeypatch):
     with pytest.raises(StoreUnavailable):
         await store.push(Batch("a:1", {"s0": {"n": 1.0}}))
     assert await value(store) is None  # readers are not held up
+    await store.close()
+    monkeypatch.setattr("gateway.state.sqlite_file.BUSY_TIMEOUT_MS", 60_000)
+    other.execute("COMMIT")
+    store = SqliteStore(path)
+    await store.open()
+    other.execute("BEGIN IMMEDIATE")
     push = asyncio.create_task(store.push(Batch("a:1", {"s0": {"n": 1.0}})))
     await asyncio.sleep(0.05)
+    assert not push.done()
     other.execute("COMMIT")
     await push
     assert await value(store) == 1.0
@@ -227,6 +235,7 @@ sys.path.insert(0, {root!r})
 from gateway.state import open_store
 from router_core.budget import LeaseRequest
 from router_core.ports import Batch
+from tests.fakes.edge import until
 
 async def main():
     store = open_store(sys.argv[1])
@@ -251,10 +260,7 @@ async def test_kill_dash_nine_never_damages_the_file_and_loses_nothing_that_was_
         process = await asyncio.to_thread(
             subprocess.Popen, [sys.executable, str(script), f"sqlite:///{path}", str(said)]
         )
-        for _ in range(600):
-            if said.exists() and said.stat().st_size > 30 + 20 * turn:
-                break
-            await asyncio.sleep(0.02)
+        await until(lambda said=said, turn=turn: said.exists() and said.stat().st_size > 30 + 20 * turn, 90.0)
         os.kill(process.pid, signal.SIGKILL)
         process.wait()
         store = SqliteStore(path)

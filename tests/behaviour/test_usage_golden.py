@@ -158,8 +158,8 @@ async def test_the_ledger_holds_the_same_sums(gateway: GatewayProcess):
 def ledger(gateway: GatewayProcess, decisions: set[str]) -> list[dict[str, Any]]:
     """Return the booked rows of these decisions, once all of them are there."""
     path = gateway.store.removeprefix("sqlite:///")
-    for _ in range(100):
-        with sqlite3.connect(path) as db:
+    for _ in range(1200):
+        with sqlite3.connect(path, timeout=60) as db:
             rows = [json.loads(text) for (text,) in db.execute("SELECT row FROM ledger ORDER BY n")]
         db.close()
         rows = [row for row in rows if row["decision_id"] in decisions]

@@ -13,7 +13,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 from redis_server import RedisServer, require
 
-from gateway.state import open_store
+from gateway.state import open_store, redis_link
 from router_core.ports import StateStore
 
 Opener = Callable[[], Awaitable[StateStore]]
@@ -25,6 +25,13 @@ def redis_server() -> Iterator[RedisServer]:
     server = RedisServer().start()
     yield server
     server.close()
+
+
+@pytest.fixture(autouse=True)
+def _patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An answer in a tenth of a second is what a gateway counts on, not what these tests are about."""
+    for name in ("TIMEOUT_S", "CONNECT_S", "CALL_S"):
+        monkeypatch.setattr(redis_link, name, 30.0)
 
 
 @pytest.fixture(params=["memory", "sqlite", pytest.param("redis", marks=pytest.mark.redis), "fakeredis"])

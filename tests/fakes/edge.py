@@ -40,7 +40,7 @@ CAPABILITIES = [
 HELLO: list[dict[str, Any]] = [{"role": "user", "content": "hello"}]
 MOST_CALLS = 3
 POLICY: dict[str, Any] = {
-    "timeouts": {"connect_s": 1, "first_content_s": 10, "first_content_floor_s": 5, "idle_s": 10, "total_s": 60},
+    "timeouts": {"connect_s": 5, "first_content_s": 60, "first_content_floor_s": 60, "idle_s": 60, "total_s": 120},
     "retry": {
         "backoff_base_s": 0.01,
         "backoff_cap_s": 0.02,
@@ -49,9 +49,11 @@ POLICY: dict[str, Any] = {
         "max_upstream_calls": MOST_CALLS,
     },
     "breaker": {"consecutive_failures": 10_000, "min_calls": 10_000, "provider_opens": False},
-    "limits": {"body_bytes": 2 << 20, "header_timeout_s": 0.6, "body_timeout_s": 0.6, "tools": 64, "messages": 64},
+    "limits": {"body_bytes": 2 << 20, "header_timeout_s": 30, "body_timeout_s": 30, "tools": 64, "messages": 64},
 }
-"""Retries are never short, circuits never open, and slow clients need not be waited for long."""
+"""Retries are never short, circuits never open, and a client is waited for that shares its machine with others."""
+HASTY = {**POLICY, "limits": {**POLICY["limits"], "header_timeout_s": 1, "body_timeout_s": 1}}
+"""The same, but slow clients need not be waited for long."""
 
 
 @dataclass(slots=True)
@@ -111,7 +113,7 @@ class Edge:
         """Post these bytes as JSON."""
         return await self.request("POST", path, {"Content-Type": "application/json", **(headers or {})}, data=body)
 
-    async def raw(self, *parts: bytes, pause_s: float = 0.0, within_s: float = 10.0) -> bytes:
+    async def raw(self, *parts: bytes, pause_s: float = 0.0, within_s: float = 60.0) -> bytes:
         """Send bytes as they are, one part after another, and return all that comes until the gateway closes.
 
         A connection that is kept open is given up after ``within_s``.
@@ -144,6 +146,12 @@ class Edge:
         answer = await self.chat()
         assert answer.status == 200, answer.body[:500]
         assert len(self.calls) == before + 1
+
+    async def idle(self) -> None:
+        """Wait until the gateway has settled every request, those too whose client has left."""
+        async with asyncio.timeout(60):
+            while (await self.request("GET", "/dashboard/data/status", self.admin)).json["in_flight"]:  # noqa: ASYNC110
+                await asyncio.sleep(0.02)
 
     async def heal(self) -> None:
         """Close every circuit and forget what the providers saw and were told."""
@@ -190,7 +198,7 @@ def post(body: bytes, *headers: bytes, length: int | None = None, path: bytes = 
     return b"\r\n".join((*head, b"", body))
 
 
-async def until(true: Callable[[], Any], within_s: float = 5.0) -> None:
+async def until(true: Callable[[], Any], within_s: float = 60.0) -> None:
     """Wait for what nobody tells. Raises ``TimeoutError``."""
     async with asyncio.timeout(within_s):
         while not true():  # noqa: ASYNC110
@@ -250,7 +258,7 @@ async def running_edge(
         )
         await asyncio.to_thread(gateway.__enter__)
         stack.callback(gateway.stop)
-        timeout = aiohttp.ClientTimeout(total=30)
+        timeout = aiohttp.ClientTimeout(total=120)
         connector = aiohttp.TCPConnector(limit=0)
         session = await stack.enter_async_context(aiohttp.ClientSession(timeout=timeout, connector=connector))
         yield Edge(gateway, providers, session, **headers)

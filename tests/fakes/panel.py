@@ -23,13 +23,13 @@ NAMES = ("alpha", "beta", "gamma", "delta", "judge")
 ADMIN = "panel-operator-key-0001"
 CLIENT = "panel-client-key-0001"
 POLICY: dict[str, Any] = {
-    "timeouts": {"connect_s": 1, "first_content_s": 2, "first_content_floor_s": 2, "idle_s": 2, "total_s": 8},
+    "timeouts": {"connect_s": 5, "first_content_s": 30, "first_content_floor_s": 30, "idle_s": 30, "total_s": 60},
     "retry": {"budget_floor": 100_000, "backoff_base_s": 0.01, "backoff_cap_s": 0.02, "max_attempts": 1},
     "breaker": {"consecutive_failures": 10_000, "min_calls": 10_000},
     "exploration": {"share": 0, "probe_share": 0},
     "learning": {"enabled": False},
     "policies": {"balanced": {"cost": 0.0, "performance": 0.0}},  # the order is that of quality, whatever is learned
-    "parallel": {"quorum_grace_s": 0.3, "judge_timeout_s": 1.0},
+    "parallel": {"quorum_grace_s": 1.5, "judge_timeout_s": 5.0},
 }
 
 
@@ -101,7 +101,7 @@ class Panel:
         async with self.session.get(self.gateway.origin + path, headers={"authorization": f"Bearer {key}"}) as answer:
             return await answer.json()
 
-    async def until(self, true: Any, within_s: float = 10.0) -> None:
+    async def until(self, true: Any, within_s: float = 60.0) -> None:
         """Wait until something holds; raises TimeoutError."""
         deadline = time.monotonic() + within_s
         while not true():
@@ -137,7 +137,7 @@ async def running_panel(
         await asyncio.to_thread(gateway.__enter__)
         stack.callback(gateway.stop)
         connector = aiohttp.TCPConnector(limit=0)
-        timeout = aiohttp.ClientTimeout(total=30)
+        timeout = aiohttp.ClientTimeout(total=120)
         session = await stack.enter_async_context(aiohttp.ClientSession(connector=connector, timeout=timeout))
         panel = Panel(gateway, providers, session)
         panel.reset()

@@ -17,12 +17,13 @@ from gateway.demo.records import Recorded
 from tests.fakes.provider import FakeProvider
 
 TEXT = "one two three four five six seven eight nine ten"
-FAST = {
-    "timeouts": {"connect_s": 1, "first_content_s": 0.5, "first_content_floor_s": 0.5, "idle_s": 0.5, "total_s": 4},
+POLICY = {
+    "timeouts": {"connect_s": 3, "first_content_s": 30, "first_content_floor_s": 30, "idle_s": 30, "total_s": 60},
     "retry": {"budget_floor": 100_000, "backoff_base_s": 0.02, "backoff_cap_s": 0.05},
+    "rate_limit": {"wait_max_s": 1.5},
     "upstream": {"event_bytes": 1 << 20, "body_bytes": 4 << 20},
 }
-"""A policy in which time-outs are short, retries are never short, and sizes are small."""
+"""A policy in which waits before a retry are short, retries are never short, and sizes are small."""
 
 
 @dataclass(slots=True)
@@ -123,10 +124,15 @@ def _model(record: Recorded) -> str:
     return str((record.body or {}).get("model", ""))
 
 
-def models(cases: Iterable[tuple[str, FakeProvider | str]], fallback: FakeProvider) -> dict[str, Any]:
+def models(
+    cases: Iterable[tuple[str, FakeProvider | str]],
+    fallback: FakeProvider,
+    timeouts: Mapping[str, Mapping[str, float]],
+) -> dict[str, Any]:
     """Return ``models.yaml``: for each (name, primary) a route over both and one without fallback.
 
-    A primary given as text is the base URL of something on OpenAI's wire.
+    A primary given as text is the base URL of something on OpenAI's wire. ``timeouts`` are those of a case's primary
+    where the policy's are too long: where it is silent, and only there, for nobody else can be held up so long.
     """
     providers: dict[str, Any] = {}
     deployments: list[dict[str, Any]] = []
@@ -134,7 +140,9 @@ def models(cases: Iterable[tuple[str, FakeProvider | str]], fallback: FakeProvid
     for name, primary in cases:
         wire, base = ("openai", primary) if isinstance(primary, str) else (primary.wire, primary.base_url)
         key = f"sk-not-a-real-key-{name}"
-        providers[f"{name}-pa"] = {"wire": wire, "base_url": base, "api_key": key, "timeouts": {"total_s": 1.5}}
+        providers[f"{name}-pa"] = {"wire": wire, "base_url": base, "api_key": key}
+        if name in timeouts:
+            providers[f"{name}-pa"]["timeouts"] = dict(timeouts[name])
         providers[f"{name}-pb"] = {"wire": fallback.wire, "base_url": fallback.base_url}
         deployments += [
             {

@@ -140,7 +140,7 @@ def run_compose(command: list[str], environment: dict[str, str]) -> subprocess.C
         env={**inherited, **environment},
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=300,
         check=False,
     )
 

@@ -38,7 +38,7 @@ def run(*command: str | Path, cwd: Path = ROOT, **environment: str) -> subproces
         env=inherited | environment,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=300,
         check=False,
     )
 

@@ -133,7 +133,7 @@ async def test_a_call_that_no_circuit_allows_uses_no_leave():
 # --- room
 
 
-NARROW = without_exploration(admission=AdmissionPolicy(adaptive_least=1, adaptive_decrease=0.1, queue_wait_s=0.2))
+NARROW = without_exploration(admission=AdmissionPolicy(adaptive_least=1, adaptive_decrease=0.1, queue_wait_s=0.5))
 
 
 async def test_a_deployment_that_refused_work_is_passed_by_while_others_have_room():

@@ -132,13 +132,13 @@ async def test_a_followed_ring_hears_of_a_revocation(store):
     record, token = await admin.create({})
     task = asyncio.create_task(ring.follow(store))
     try:
-        for _ in range(100):
+        for _ in range(3000):
             if ring.authenticate(token):
                 break
             await asyncio.sleep(0.01)
         assert ring.authenticate(token) is not None
         await admin.revoke(record.key_id)
-        for _ in range(500):
+        for _ in range(3000):
             if ring.authenticate(token) is None:
                 break
             await asyncio.sleep(0.01)

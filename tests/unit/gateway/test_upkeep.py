@@ -34,7 +34,7 @@ async def test_it_goes_on_after_a_store_that_was_away_and_after_a_surprise():
 
     upkeep = Upkeep(Store(), CapturePolicy, every_s=0.005)
     upkeep.start()
-    for _ in range(400):
+    for _ in range(3000):
         if upkeep.done:
             break
         await asyncio.sleep(0.01)

@@ -51,4 +51,4 @@ def test_litellm_is_not_imported() -> None:
         "import sys; from gateway.forward.catalog import facts\n"
         "assert facts('gpt-4o', 'openai') and 'litellm' not in sys.modules"
     )
-    subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=300)

@@ -279,7 +279,7 @@ async def test_leaving_closes_the_socket(fake: FakeProvider, made: HttpForwarder
         if event.chunk:
             break
     await stream.aclose()
-    async with asyncio.timeout(2.0):
+    async with asyncio.timeout(60.0):
         while fake.active:  # noqa: ASYNC110 - the provider is its own program
             await asyncio.sleep(0.005)
 

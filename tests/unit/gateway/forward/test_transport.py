@@ -57,7 +57,7 @@ async def test_sockets_close_within_a_tenth_of_a_second(made: HttpForwarder) -> 
                     break
             left = time.monotonic()
             await stream.aclose()
-            async with asyncio.timeout(2.0):
+            async with asyncio.timeout(60.0):
                 while fake.active:  # noqa: ASYNC110 - the provider is its own program
                     await asyncio.sleep(0.002)
             waits.append((fake.requests[-1].closed_at or 0.0) - left)
@@ -70,7 +70,7 @@ async def test_a_deadline_around_a_call_closes_its_socket(made: HttpForwarder) -
         with pytest.raises(TimeoutError):
             async with asyncio.timeout(0.2):
                 await made.send(call_to(fake.base_url))
-        async with asyncio.timeout(2.0):
+        async with asyncio.timeout(60.0):
             while fake.active:  # noqa: ASYNC110 - the provider is its own program
                 await asyncio.sleep(0.005)
 
@@ -137,7 +137,7 @@ async def test_a_silent_connect_ends_at_its_own_limit(made: HttpForwarder) -> No
             for filler in fillers:
                 filler.setblocking(False)
                 filler.connect_ex(("127.0.0.1", port))
-            async with asyncio.timeout(5.0):
+            async with asyncio.timeout(60.0):
                 found, _ = await failure(made, call_to(f"http://127.0.0.1:{port}/v1", connect_s=0.2))
         finally:
             for filler in fillers:
@@ -175,7 +175,7 @@ def test_relaying_never_imports_litellm() -> None:
         "asyncio.run(main())\n"
         "assert 'litellm' not in sys.modules\n"
     )
-    subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=180)
 
 
 async def test_a_translated_call_before_warming_waits_for_the_import_alone(made: HttpForwarder) -> None:

@@ -24,7 +24,7 @@ _LABELS = re.compile(r"(\w+)(?:=~|!~|!=|=)\"")
 
 def promtool(*arguments: str, given: bytes | None = None) -> None:
     done = subprocess.run(
-        ["promtool", *arguments], check=False, cwd=RULES.parent, input=given, capture_output=True, timeout=60
+        ["promtool", *arguments], check=False, cwd=RULES.parent, input=given, capture_output=True, timeout=300
     )
     assert done.returncode == 0, done.stdout.decode() + done.stderr.decode()
 

@@ -42,7 +42,7 @@ class Receiver:
 
 
 async def until(condition: Any) -> None:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while not condition():  # noqa: ASYNC110 - what is waited for is the product's, not ours to signal
             await asyncio.sleep(0.01)
 

@@ -12,8 +12,9 @@ import uuid
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final
 
+from gateway.state.shelf import Shelf
 from gateway.state.values import (
     Bounds,
     add_sums,
@@ -29,6 +30,9 @@ from router_core.budget import ROWS_MAX, LeaseRequest, LeaseRow, LeaseState, fol
 from router_core.limits import Bucket, BucketRequest, BucketState, take
 from router_core.ports import Batch, Pull
 
+_SHELF_BYTES: Final = 64 * 1024 * 1024
+_LEDGER_ROWS: Final = 50_000
+"""Documents of a kind, and booked calls, that a process can hold beside everything else: some 60 MiB each."""
 _named: dict[str, _Memory] = {}
 
 
@@ -49,7 +53,7 @@ class _Memory:
     maxima: dict[str, float] = field(default_factory=dict)
     maxima_changed: dict[str, int] = field(default_factory=dict)
     marks: dict[str, int] = field(default_factory=dict)
-    documents: dict[str, dict[str, tuple[bytes, float | None]]] = field(default_factory=dict)
+    documents: dict[str, Shelf] = field(default_factory=dict)
     ledger: deque[tuple[int, Mapping[str, Any]]] = field(default_factory=deque)
     ledger_next: int = 1
     accounts: dict[str, _Account] = field(default_factory=dict)
@@ -62,7 +66,7 @@ class MemoryStore:
 
     def __init__(self, name: str = "", *, bounds: Bounds | None = None, wall: Callable[[], float] = time.time) -> None:
         self._memory = _named.setdefault(name, _Memory()) if name else _Memory()
-        self._bounds = bounds or Bounds()
+        self._bounds = bounds or Bounds(ledger_rows=_LEDGER_ROWS)
         self._wall = wall
         self._origin = uuid.uuid4().hex
         self.shared = bool(name)
@@ -113,11 +117,10 @@ class MemoryStore:
 
     async def put(self, kind: str, document_id: str, data: bytes, expires: float | None = None) -> None:
         """Keep a document."""
-        documents = self._memory.documents.setdefault(kind, {})
-        documents.pop(document_id, None)
-        documents[document_id] = (bytes(data), expires)
-        if len(documents) > self._bounds.documents:
-            del documents[next(iter(documents))]
+        shelf = self._memory.documents.get(kind)
+        if shelf is None:
+            shelf = self._memory.documents[kind] = Shelf(self._bounds.documents, _SHELF_BYTES)
+        shelf.put(document_id, bytes(data), expires)
 
     async def swap(
         self, kind: str, document_id: str, data: bytes, expected: bytes | None, expires: float | None = None
@@ -133,22 +136,18 @@ class MemoryStore:
         return self._found(kind, document_id)
 
     def _found(self, kind: str, document_id: str) -> bytes | None:
-        found = self._memory.documents.get(kind, {}).get(document_id)
-        return found[0] if found is not None and self._alive(found[1]) else None
-
-    def _alive(self, expires: float | None) -> bool:
-        return expires is None or expires > self._wall()
+        shelf = self._memory.documents.get(kind)
+        return None if shelf is None else shelf.get(document_id, self._wall())
 
     async def list(self, kind: str, *, limit: int = 100, before: str = "") -> Sequence[tuple[str, bytes]]:
         """Return documents, newest id first."""
-        documents = self._memory.documents.get(kind, {})
-        ids = sorted((key for key in documents if not before or key < before), reverse=True)
-        alive = [(key, documents[key][0]) for key in ids if self._alive(documents[key][1])]
-        return alive[:limit]
+        shelf = self._memory.documents.get(kind)
+        return [] if shelf is None else shelf.list(limit, before, self._wall())
 
     async def delete(self, kind: str, document_id: str) -> None:
         """Forget a document."""
-        self._memory.documents.get(kind, {}).pop(document_id, None)
+        if (shelf := self._memory.documents.get(kind)) is not None:
+            shelf.drop(document_id)
 
     async def ledger(
         self, *, since: float = 0.0, until: float | None = None, after: str = "", limit: int = 1000
@@ -204,9 +203,8 @@ class MemoryStore:
     async def prune(self, *, ledger_before: float = 0.0) -> None:
         """Forget what expired."""
         memory, now = self._memory, self._wall()
-        for documents in memory.documents.values():
-            for key in [key for key, (_, expires) in documents.items() if not self._alive(expires)]:
-                del documents[key]
+        for shelf in memory.documents.values():
+            shelf.prune(now)
         while memory.ledger and float(memory.ledger[0][1].get("at", 0.0)) < ledger_before:
             memory.ledger.popleft()
         for name in [name for name, account in memory.accounts.items() if account.forget_at < now]:

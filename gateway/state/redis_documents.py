@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from redis.exceptions import ResponseError
 
+from gateway.state.packing import pack, plain, unpack
 from gateway.state.redis_link import Link, Script
 from gateway.state.values import Bounds
 
@@ -70,19 +71,25 @@ class RedisDocuments:
     async def swap(self, kind: str, document: Document, expected: bytes | None) -> bool:
         """Keep a document if what is there is as expected (None: nothing); whether it was written."""
         name, data, expires = document
-        keys = [self._key(kind, f"i:{name}"), self._key(kind, "index"), self._key(kind, "forever")]
-        left = _KEEP_S * 1000 if expires is None else max(1, int((expires - time.time()) * 1000))
-        asked = [int(expected is not None), expected or b"", data, left, name, int(expires is None), _KEEP_S]
-        written = bool(await self._link.script(self._swap, keys, asked))
+        written = False
+        for held in (None,) if expected is None else dict.fromkeys((plain(expected), pack(expected))):
+            written = written or await self._swapped(kind, (name, plain(data), expires), held)
         if written:
             await self._know(kind)
         return written
+
+    async def _swapped(self, kind: str, document: Document, expected: bytes | None) -> bool:
+        name, data, expires = document
+        keys = [self._key(kind, f"i:{name}"), self._key(kind, "index"), self._key(kind, "forever")]
+        left = _KEEP_S * 1000 if expires is None else max(1, int((expires - time.time()) * 1000))
+        asked = [int(expected is not None), expected or b"", data, left, name, int(expires is None), _KEEP_S]
+        return bool(await self._link.script(self._swap, keys, asked))
 
     async def get(self, kind: str, document_id: str) -> bytes | None:
         """Return a document; the server forgets the expired ones by itself."""
         key = self._key(kind, f"i:{document_id}")
         found: bytes | None = await self._one("get", key)
-        return found
+        return None if found is None else unpack(found)
 
     async def list(self, kind: str, limit: int, before: str) -> Sequence[tuple[str, bytes]]:
         """Return documents, newest id first; ids whose document expired leave the index on the way."""
@@ -95,7 +102,7 @@ class RedisDocuments:
                 keys = [self._key(kind, f"i:{name}") for name in names]
                 texts = await self._one("mget", keys[0], *keys[1:])
                 gone = [name for name, text in zip(names, texts, strict=True) if text is None]
-                found += [(name, text) for name, text in zip(names, texts, strict=True) if text is not None]
+                found += [(name, unpack(text)) for name, text in zip(names, texts, strict=True) if text is not None]
                 if gone:
                     await self._link.call("zrem", index, *gone)
                 behind = names[-1]

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from itertools import chain
 from typing import Any, Final
 
+from gateway.state.packing import pack, unpack
 from gateway.state.values import (
     Bounds,
     add_sums,
@@ -95,7 +96,8 @@ def pull(db: sqlite3.Connection, cursor: str) -> Pull:
 
 def put(db: sqlite3.Connection, documents: Iterable[Document]) -> None:
     """Keep documents; the last write wins."""
-    _insert(db, "INSERT OR REPLACE INTO documents (kind, id, data, expires)", list(documents))
+    rows = [(kind, document_id, pack(data), expires) for kind, document_id, data, expires in documents]
+    _insert(db, "INSERT OR REPLACE INTO documents (kind, id, data, expires)", rows)
 
 
 def _insert(db: sqlite3.Connection, into: str, rows: Sequence[tuple[Any, ...]]) -> None:
@@ -118,7 +120,7 @@ def get(db: sqlite3.Connection, kind: str, document_id: str, now: float) -> byte
     """Return a document that has not expired."""
     statement = "SELECT data FROM documents WHERE kind = ? AND id = ? AND (expires IS NULL OR expires > ?)"
     row = db.execute(statement, (kind, document_id, now)).fetchone()
-    return bytes(row[0]) if row else None
+    return unpack(bytes(row[0])) if row else None
 
 
 def listing(db: sqlite3.Connection, kind: str, limit: int, before: str, now: float) -> Sequence[tuple[str, bytes]]:
@@ -128,7 +130,7 @@ def listing(db: sqlite3.Connection, kind: str, limit: int, before: str, now: flo
         " ORDER BY id DESC LIMIT ?"
     )
     found = db.execute(statement, (kind, before, before, now, limit)).fetchall()
-    return [(document_id, bytes(data)) for document_id, data in found]
+    return [(document_id, unpack(bytes(data))) for document_id, data in found]
 
 
 def ledger(

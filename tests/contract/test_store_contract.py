@@ -6,6 +6,7 @@ import asyncio
 import math
 import random
 import time
+import zlib
 
 import pytest
 
@@ -153,6 +154,31 @@ async def test_of_many_swaps_at_once_one_wins_and_none_is_lost(store: StateStore
 
     await asyncio.gather(count(store), count(other), count(store))
     assert await store.get("numbers", "n") == b"30"
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b'{"candidate": 1, "score": 0.5},' * 500,
+        random.Random(4).randbytes(5000),
+        zlib.compress(b"x" * 5000),
+        b"\0z",
+        b"\0z" + zlib.compress(b"another"),
+        b"\0" * 2000,
+        b"",
+    ],
+    ids=["repeats", "random", "compressed", "mark", "marked", "zeros", "empty"],
+)
+async def test_documents_come_back_byte_for_byte(store: StateStore, other: StateStore, data: bytes):
+    await store.push(Batch("a:1", documents=[("decisions", "pushed", data, None)]))
+    await store.put("decisions", "put", data)
+    assert await store.swap("decisions", "swapped", data, None)
+    assert await other.swap("decisions", "swapped", data + b"!", data)
+    assert [await other.get("decisions", name) for name in ("pushed", "put", "swapped")] == [data, data, data + b"!"]
+    assert [held for _, held in await other.list("decisions")] == [data + b"!", data, data]
+    assert not await other.swap("decisions", "pushed", b"new", data + b"?")
+    assert await other.swap("decisions", "pushed", b"new", data)
+    assert await store.get("decisions", "pushed") == b"new"
 
 
 async def test_documents_are_listed_newest_id_first(store: StateStore):

@@ -139,6 +139,17 @@ def _no_google_account(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(VertexBase, "_ensure_access_token_async", token)
 
 
+@pytest.fixture(scope="module", autouse=True)
+async def _clients_of_litellm(anyio_backend: str) -> AsyncIterator[None]:
+    """Its own call keeps its clients, open, for as long as the process lives."""
+    yield
+    from litellm import in_memory_llm_clients_cache
+    from litellm.llms.custom_httpx.async_client_cleanup import close_litellm_async_clients
+
+    await close_litellm_async_clients()
+    in_memory_llm_clients_cache.flush_cache()
+
+
 @pytest.fixture
 async def made() -> AsyncIterator[HttpForwarder]:
     async with forwarder() as one:

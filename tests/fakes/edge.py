@@ -137,7 +137,8 @@ class Edge:
                 await listening
         finally:
             listening.cancel()
-            writer.close()
+            writer.transport.abort()
+            await asyncio.gather(listening, writer.wait_closed(), return_exceptions=True)
         return bytes(found)
 
     async def assert_well(self) -> None:

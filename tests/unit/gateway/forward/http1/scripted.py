@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from typing import Any
 
 from gateway.forward.http1.client import Client
 from gateway.forward.http1.response import Response
 from gateway.forward.http1.target import target
 
 Reply = list[bytes | float | None]
+Serve = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 OK = b"HTTP/1.1 200 OK\r\n"
 BODY = OK + b"Content-Length: 2\r\n\r\nok"
 
@@ -25,12 +27,9 @@ class Server:
     port: int = 0
     connections: int = 0
     requests: list[bytes] = field(default_factory=list)
-    tasks: set[asyncio.Task[None]] = field(default_factory=set)
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.connections += 1
-        if (task := asyncio.current_task()) is not None:
-            self.tasks.add(task)
         try:
             while True:
                 head = await reader.readuntil(b"\r\n\r\n")
@@ -51,20 +50,39 @@ class Server:
 
 
 @asynccontextmanager
+async def listening(serve: Serve, **options: Any) -> AsyncIterator[int]:
+    """Serve connections and yield the port; at the end every connection is let go of, before the loop ends."""
+    tasks: set[asyncio.Task[Any]] = set()
+    writers: list[asyncio.StreamWriter] = []
+
+    async def tracked(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if (task := asyncio.current_task()) is not None:
+            tasks.add(task)
+        writers.append(writer)
+        await serve(reader, writer)
+
+    server = await asyncio.start_server(tracked, "127.0.0.1", 0, **options)
+    async with server:
+        try:
+            yield server.sockets[0].getsockname()[1]
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+            for writer in writers:
+                writer.transport.abort()
+            await asyncio.gather(*(writer.wait_closed() for writer in writers), return_exceptions=True)
+
+
+@asynccontextmanager
 async def served(*replies: Reply, tls: ssl.SSLContext | None = None) -> AsyncIterator[tuple[Server, Client]]:
     made = Server(list(replies))
-    server = await asyncio.start_server(made.serve, "127.0.0.1", 0, ssl=tls)
-    made.port = server.sockets[0].getsockname()[1]
-    client = Client()
-    async with server:
+    async with listening(made.serve, ssl=tls) as made.port:
+        client = Client()
         try:
             yield made, client
         finally:
             client.close()
-            for task in made.tasks:
-                task.cancel()
-            await asyncio.gather(*made.tasks, return_exceptions=True)
-            await asyncio.sleep(0.01)  # the closed connections are let go in the next turns of the loop
 
 
 async def until(true: Callable[[], object]) -> None:

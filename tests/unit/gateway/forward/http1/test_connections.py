@@ -14,7 +14,7 @@ from gateway.forward.http1 import connection as connection_module
 from gateway.forward.http1 import errors
 from gateway.forward.http1.client import Client
 from gateway.forward.http1.target import target
-from tests.unit.gateway.forward.http1.scripted import BODY, OK, Server, post, served, until, whole
+from tests.unit.gateway.forward.http1.scripted import BODY, OK, Server, listening, post, served, until, whole
 
 pytestmark = pytest.mark.anyio
 
@@ -68,12 +68,9 @@ async def test_an_answer_that_comes_before_the_request_was_written_ends_the_conn
                 await reader.read()
             writer.close()
 
-        server = await asyncio.start_server(early, "127.0.0.1", 0, limit=1024)
-        async with server:
-            made.port = server.sockets[0].getsockname()[1]
+        async with listening(early, limit=1024) as made.port:
             for _ in range(2):
                 assert await whole(await post(made, client, b"x" * 30_000_000)) == b"ok"
-            await asyncio.sleep(0.05)
     assert made.connections == 2
 
 
@@ -86,14 +83,12 @@ async def test_an_end_is_heard_while_a_request_is_still_written():
         writer.transport.abort()
 
     over = asyncio.Event()
-    server = await asyncio.start_server(early, "127.0.0.1", 0, limit=1024)
-    made, client = Server([], port=server.sockets[0].getsockname()[1]), Client()
-    async with server, asyncio.timeout(60):
+    async with listening(early, limit=1024) as port, asyncio.timeout(60):
+        made, client = Server([], port=port), Client()
         response = await post(made, client, b"x" * 30_000_000)
         assert (response.status, await whole(response)) == (413, b"no")
-    client.close()
-    over.set()
-    await asyncio.sleep(0.02)
+        client.close()
+        over.set()
 
 
 async def test_the_rest_of_an_answer_is_thrown_away_and_its_connection_kept():

@@ -15,7 +15,7 @@ from gateway.forward.http1 import errors
 from gateway.forward.http1.client import Client
 from gateway.forward.http1.proxies import proxy_of
 from gateway.forward.http1.target import target
-from tests.unit.gateway.forward.http1.scripted import BODY, Server, served, whole
+from tests.unit.gateway.forward.http1.scripted import BODY, Server, listening, served, whole
 
 pytestmark = pytest.mark.anyio
 
@@ -74,13 +74,11 @@ async def test_a_proxy_that_refuses(monkeypatch: pytest.MonkeyPatch, word: bytes
         writer.write(word)
         writer.close()
 
-    server = await asyncio.start_server(serve, "127.0.0.1", 0)
-    async with server:
-        environment(monkeypatch, HTTPS_PROXY=f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}")
+    async with listening(serve) as port:
+        environment(monkeypatch, HTTPS_PROXY=f"http://127.0.0.1:{port}")
         client = Client(trust_env=True)
         with pytest.raises(fault):
             await client.post(target("https://api.test/v1/x"), {}, b"{}", connect_s=60.0)
-        await asyncio.sleep(0.02)
 
 
 @asynccontextmanager
@@ -88,6 +86,7 @@ async def tunnels(certificate: str, agrees: bytes) -> AsyncIterator[tuple[Server
     """A provider that speaks TLS, what its proxy was asked, and the proxy's port."""
     asked: list[bytes] = []
     pumps: set[asyncio.Task[None]] = set()
+    onward: list[asyncio.StreamWriter] = []
 
     async def pump(source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:
         with contextlib.suppress(ConnectionError):
@@ -103,17 +102,20 @@ async def tunnels(certificate: str, agrees: bytes) -> AsyncIterator[tuple[Server
             writer.close()
             return
         there = await asyncio.open_connection("127.0.0.1", made.port)
+        onward.append(there[1])
         writer.write(agrees)
         pumps.update(map(asyncio.create_task, (pump(reader, there[1]), pump(there[0], writer))))
 
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(certificate)
-    async with served([BODY], tls=context) as (made, _):
-        proxy = await asyncio.start_server(serve, "127.0.0.1", 0)
-        async with proxy:
-            yield made, asked, proxy.sockets[0].getsockname()[1]
-            for task in pumps:
-                task.cancel()
+    async with served([BODY], tls=context) as (made, _), listening(serve) as port:
+        yield made, asked, port
+        for task in pumps:
+            task.cancel()
+        await asyncio.gather(*pumps, return_exceptions=True)
+        for writer in onward:
+            writer.transport.abort()
+        await asyncio.gather(*(writer.wait_closed() for writer in onward), return_exceptions=True)
 
 
 @pytest.mark.parametrize("agrees", [b"HTTP/1.1 200 OK\r\n\r\n", b"HTTP/1.0 200\r\nVia: x\r\n\r\n"])
@@ -130,7 +132,6 @@ async def test_tls_is_spoken_inside_a_tunnel_that_is_kept(
             await wary.post(where, {}, b"{}", connect_s=60.0)
         client.close()
         wary.close()
-        await asyncio.sleep(0.02)
     assert asked[0].startswith(b"CONNECT localhost:%d HTTP/1.1\r\nHost: localhost:%d\r\n" % (made.port, made.port))
     assert b"Proxy-Authorization: Basic " in asked[0]
     assert len(asked) == 2

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import ssl
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from unittest.mock import Mock
 
@@ -15,22 +15,19 @@ from gateway.forward.http1 import errors
 from gateway.forward.http1.client import Client
 from gateway.forward.http1.connection import Connection
 from gateway.forward.http1.target import Target, target
-from tests.unit.gateway.forward.http1.scripted import BODY, OK, until, whole
+from tests.unit.gateway.forward.http1.scripted import BODY, OK, Serve, listening, until, whole
 
 pytestmark = pytest.mark.anyio
-Serve = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
 
 @asynccontextmanager
 async def secured(certificate: str, serve: Serve) -> AsyncIterator[tuple[Target, Client]]:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(certificate)
-    server = await asyncio.start_server(serve, "127.0.0.1", 0, ssl=context, limit=1024)
     client = Client(ca_file=certificate)
-    async with server:
-        yield target(f"https://localhost:{server.sockets[0].getsockname()[1]}/"), client
+    async with listening(serve, ssl=context, limit=1024) as port:
+        yield target(f"https://localhost:{port}/"), client
         client.close()
-        await asyncio.sleep(0.02)
 
 
 async def test_a_body_that_ends_with_its_connection(certificate: str):

@@ -7,6 +7,7 @@ from typing import Any
 import orjson
 from fastapi import APIRouter, Request, Response
 
+from gateway import shadow
 from gateway.http.answers import answer
 from gateway.http.auth import Client
 from gateway.http.body import check_headers, read_body
@@ -44,7 +45,7 @@ async def route(request: Request, caller: Client) -> Response:
 
 @router.get("/v1/decisions/{name}")
 async def decision(name: str, request: Request, caller: Client) -> Response:
-    """Return a past decision and what became of it; a key sees its own, an admin all."""
+    """Return a past decision, what became of it, and how it compared, if it was; a key sees its own, an admin all."""
     services = request.app.state.services
     missing = ApiError(404, "there is no such decision (yet)", "decision_not_found", "id", retry_after_s=1.0)
     if services.ids.made_at(name) is None:
@@ -54,16 +55,19 @@ async def decision(name: str, request: Request, caller: Client) -> Response:
         record: bytes | None = recorded.data
         owner = recorded.served.key_id
     else:
-        record = await _stored(services, name)
+        record = await _stored(services, KIND, name)
         owner = orjson.loads(record)["key_id"] if record is not None else None
     if record is None or (owner != caller.key_id and not caller.admin):
         raise missing
+    compared = await _stored(services, shadow.KIND, name)
+    if compared is not None:
+        record = record[:-1] + b',"shadow":' + compared + b"}"
     return Response(record, 200, {"cache-control": "no-store"}, "application/json")
 
 
-async def _stored(services: Any, name: str) -> bytes | None:
+async def _stored(services: Any, kind: str, name: str) -> bytes | None:
     try:
-        found: bytes | None = await services.store.get(KIND, name)
+        found: bytes | None = await services.store.get(kind, name)
     except StoreError:
         return None
     return found

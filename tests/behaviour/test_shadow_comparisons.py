@@ -62,6 +62,14 @@ async def rows_of(store: str, decision: str, count: int) -> list[Any]:
         await reader.close()
 
 
+async def compared(panel: Panel, decision: str) -> Any:
+    """A decision's record as the client sees it, once its comparison is in it."""
+    async with asyncio.timeout(60):
+        while "shadow" not in (told := await panel.get(f"/v1/decisions/{decision}", CLIENT)):  # noqa: ASYNC110 - nobody tells
+            await asyncio.sleep(0.1)
+    return told
+
+
 @pytest.mark.parametrize("stream", [False, True], ids=["whole", "stream"])
 async def test_an_answer_is_compared_after_the_client_has_it(world: tuple[Panel, str], panel: Panel, stream: bool):
     panel.providers["beta"].answer("beta says so, but with a good many more words")
@@ -87,6 +95,11 @@ async def test_an_answer_is_compared_after_the_client_has_it(world: tuple[Panel,
     judged = [str(each.body["messages"][1]["content"]) for each in calls(panel, "judge", word)]
     assert len(judged) == 2
     assert sorted(text.index("alpha says") < text.index("beta says") for text in judged) == [False, True]
+    told = await compared(panel, reply.headers["x-router-decision-id"])
+    assert told["outcome"]["served_by"] == "alpha/small"
+    shadow = told["shadow"]
+    assert (shadow["served"], shadow["rival"], shadow["judge"]) == ("alpha/small", "beta/small", JUDGE)
+    assert len(shadow["scores"]) == 2
 
 
 async def test_the_verdict_counts_in_the_win_rates(panel: Panel):

@@ -27,6 +27,7 @@ from gateway.http import (
 from gateway.http.chat import ChatEndpoint, Scope, Send
 from gateway.http.errors import ApiError
 from gateway.http.headers import new_request_id, request_id
+from gateway.http.unknown import no_such_address, wrong_method
 from gateway.services import Services
 
 _log = logging.getLogger("gateway")
@@ -41,8 +42,8 @@ def browsed(services: Services) -> FastAPI:
     for module in _ROUTERS:
         app.include_router(module.router)
 
-    async def render(_: Request, exc: Exception) -> Response:
-        error = exc if isinstance(exc, ApiError) else _of_http(exc)
+    async def render(request: Request, exc: Exception) -> Response:
+        error = exc if isinstance(exc, ApiError) else _of_http(request, exc)
         return Response(error.render(), error.status, error.all_headers(), "application/json")
 
     app.add_exception_handler(ApiError, render)
@@ -51,11 +52,14 @@ def browsed(services: Services) -> FastAPI:
     return app
 
 
-def _of_http(exc: Exception) -> ApiError:
+def _of_http(request: Request, exc: Exception) -> ApiError:
     if isinstance(exc, HTTPException):
-        codes = {404: "not_found", 405: "method_not_allowed"}
-        code = codes.get(exc.status_code, "invalid_request")
-        return ApiError(exc.status_code, str(exc.detail), code, headers=exc.headers or {})
+        method, path = request.method, request.scope["path"]
+        if exc.status_code == 404:
+            return no_such_address(method, path)
+        if exc.status_code == 405:
+            return wrong_method(method, path, (exc.headers or {}).get("Allow", ""))
+        return ApiError(exc.status_code, str(exc.detail), "invalid_request", headers=exc.headers or {})
     _log.error("a browsed route failed", exc_info=exc)
     return ApiError(500, "the gateway failed; see its log", "internal_error")
 

@@ -31,7 +31,7 @@ def check_headers(headers: list[tuple[bytes, bytes]], limits: InputLimits) -> No
         if name == b"content-type":
             kind = value.partition(b";")[0].strip().lower()
             if kind and kind not in _JSON and not kind.endswith(b"+json"):
-                msg = "the request body must be application/json"
+                msg = "the request body must be JSON, with the header content-type: application/json"
                 raise ApiError(415, msg, "unsupported_media_type", should_retry=False)
     if size > limits.header_bytes:
         raise ApiError(431, "the request's headers are too large", "headers_too_large", should_retry=False)

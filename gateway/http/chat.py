@@ -13,6 +13,7 @@ from gateway.http.auth import authenticate, require_client
 from gateway.http.body import ClientGone, check_headers, read_body
 from gateway.http.errors import ApiError
 from gateway.http.headers import new_request_id, read_hints, request_id
+from gateway.http.unknown import wrong_method
 from gateway.http.wire import parse_chat
 from gateway.idempotency import key_of
 from gateway.keys import Principal
@@ -136,7 +137,7 @@ class ChatEndpoint:
 def check_method(scope: Scope) -> None:
     """Refuse everything but POST; raises ApiError 405."""
     if scope["method"] != "POST":
-        raise ApiError(405, "use POST", "method_not_allowed", headers={"allow": "POST"}, should_retry=False)
+        raise wrong_method(scope["method"], scope["path"], "POST")
 
 
 async def send_error(send: Send, error: ApiError, name: str, elapsed_s: float) -> None:

@@ -1,4 +1,4 @@
-"""``/healthz`` and ``/readyz``: open to everybody, and they say nothing else."""
+"""``/healthz`` and ``/readyz``: open to everybody, and they say nothing else. Some balancers ask with HEAD."""
 
 from __future__ import annotations
 
@@ -9,12 +9,14 @@ from gateway.http.answers import answer
 router = APIRouter(tags=["health"])
 
 
+@router.head("/healthz", include_in_schema=False)
 @router.get("/healthz")
 async def healthz() -> Response:
     """Say that the process lives."""
     return answer({"status": "ok"})
 
 
+@router.head("/readyz", include_in_schema=False)
 @router.get("/readyz")
 async def readyz(request: Request) -> Response:
     """Say whether new requests are welcome; while draining they are not. ``degraded``: the store is away."""

@@ -9,6 +9,7 @@ from fastapi import APIRouter, Request, Response
 from gateway.http.answers import answer
 from gateway.http.auth import Client
 from gateway.http.errors import ApiError
+from gateway.http.unknown import no_such_address
 from gateway.keys import Principal
 
 router = APIRouter(tags=["models"])
@@ -24,10 +25,13 @@ async def models(request: Request, caller: Client) -> Response:
 @router.get("/v1/models/{name:path}")
 async def model(name: str, request: Request, caller: Client) -> Response:
     """Return one name the caller may ask for."""
+    if not name:
+        raise no_such_address(request.method, request.scope["path"])
     for row in _models(request, caller):
         if row["id"] == name:
             return answer(row)
-    raise ApiError(404, "there is no such model", "model_not_found", "model", should_retry=False)
+    message = "there is no such model; GET /v1/models lists those there are"
+    raise ApiError(404, message, "model_not_found", "model", should_retry=False)
 
 
 def _models(request: Request, caller: Principal) -> list[dict[str, Any]]:

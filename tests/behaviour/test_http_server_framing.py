@@ -147,6 +147,27 @@ async def test_chat_is_posted_and_nothing_else(edge: Edge, method: str):
     assert edge.calls == []
 
 
+@pytest.mark.parametrize("path", ["/healthz", "/readyz"])
+async def test_a_balancer_may_ask_with_head(edge: Edge, path: str):
+    seen = await edge.request("HEAD", path)
+    assert (seen.status, seen.body) == (200, b"")
+    assert int(seen.headers["content-length"]) == len((await edge.request("GET", path)).body)
+
+
+async def test_who_asks_at_a_wrong_address_is_told_the_right_one(edge: Edge):
+    for path in ("/chat/completions", "/v1/v1/chat/completions", "/v1/chat/completions/"):
+        seen = await edge.request("POST", path)
+        assert (seen.status, seen.error["code"]) == (404, "not_found")
+        assert f"POST {path}: use POST /v1/chat/completions" in seen.error["message"]
+    seen = await edge.request("POST", "/v1/images/generations")
+    assert (seen.status, seen.error["code"]) == (404, "not_supported")
+    seen = await edge.request("GET", "/v1/models/")
+    assert (seen.status, seen.error["code"]) == (404, "not_found")
+    assert "use GET /v1/models" in seen.error["message"]
+    seen = await edge.request("DELETE", "/v1/models")
+    assert seen.error["message"] == "there is no DELETE /v1/models: use GET"
+
+
 @pytest.mark.parametrize("path", ["/healthz", "/v1/models", "/v1/stats/providers", "/metrics", "/admin/breakers"])
 async def test_what_is_read_is_not_written(edge: Edge, path: str):
     for method in ("POST", "PUT", "DELETE", "PATCH", "TRACE"):

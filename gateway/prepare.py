@@ -45,7 +45,8 @@ def prepare(
             routing = asked
             decision = decide(routing, services.learner.view, registry, policy, at, services.rng)
     except UnknownModel as exc:
-        raise ApiError(404, exc.message, "model_not_found", "model", should_retry=False) from exc
+        message = f"{exc.message} GET /v1/models lists those that do; auto chooses among all."
+        raise ApiError(404, message, "model_not_found", "model", should_retry=False) from exc
     except RequestError as exc:
         raise invalid(exc.message, f"router.{exc.param}" if exc.param else None, "invalid_hint") from exc
     own = hints.max_latency_ms is not None

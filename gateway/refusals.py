@@ -12,6 +12,14 @@ from router_core.decision import Decision, Rejection, Rule
 from router_core.outcome import AttemptOutcome, Failure, FailureKind
 
 _HIDDEN: Final = frozenset({Rule.NOT_ALLOWED})
+_OPERATORS: Final = frozenset({Rule.NO_KEY, Rule.DISABLED})
+_MOST_REASONS: Final = 3
+_PARAMS: Final = {
+    Rule.QUALITY: "router.min_quality",
+    Rule.LATENCY: "router.max_latency_ms",
+    Rule.EXCLUDED: "router.exclude",
+    Rule.NOT_LISTED: "router.only",
+}
 _CAPABLE: Final = frozenset(
     {
         Rule.CAPABILITY,
@@ -50,12 +58,22 @@ def _kind(everyone: Sequence[Rejection], shown: Sequence[Rejection], wait: float
     rules = {item.rule for item in shown}
     if Rule.COST in rules and rules <= _CAPABLE | {Rule.COST}:
         return ApiError(400, "max_cost_usd is too low for any deployment", "max_cost_too_low", "router.max_cost_usd")
-    if rules and rules <= {Rule.NO_KEY, Rule.DISABLED}:
+    if rules and rules <= _OPERATORS:
         return ApiError(503, "no deployment of that model has a key", "provider_unavailable", should_retry=False)
     if Rule.CONTEXT_WINDOW in rules and not rules & {Rule.CAPABILITY, Rule.QUALITY, Rule.LATENCY, Rule.PRICE}:
         message = "the request is longer than the context window of every deployment"
         return ApiError(400, message, "context_length_exceeded", "messages")
-    return ApiError(400, "no deployment can do what this request needs", "no_capable_deployment")
+    return _incapable([item for item in shown if item.rule not in _OPERATORS])
+
+
+def _incapable(shown: Sequence[Rejection]) -> ApiError:
+    """Return the 400 with each reason once: an SDK shows its user the message and little else."""
+    reasons = list(dict.fromkeys(item.detail for item in shown)) or ["there is none"]
+    more = f" and {len(reasons) - _MOST_REASONS} more" if len(reasons) > _MOST_REASONS else ""
+    message = f"no deployment can do what this request needs: {', '.join(reasons[:_MOST_REASONS])}{more}"
+    rules = {item.rule for item in shown}
+    param = _PARAMS.get(shown[0].rule) if len(rules) == 1 else None
+    return ApiError(400, message, "no_capable_deployment", param)
 
 
 _CLIENTS_OWN: Final = frozenset(

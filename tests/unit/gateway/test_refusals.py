@@ -83,6 +83,28 @@ def test_refusals_are_listed_but_for_what_the_key_may_not_see():
     assert refusal(KEY).body()["error"]["candidates"] == []
 
 
+@pytest.mark.parametrize(
+    ("rules", "reasons", "param"),
+    [
+        ([Rule.LATENCY], "because of latency", "router.max_latency_ms"),
+        ([Rule.QUALITY, Rule.QUALITY, Rule.NO_KEY], "because of quality", "router.min_quality"),
+        ([Rule.EXCLUDED, KEY], "because of excluded", "router.exclude"),
+        ([Rule.CAPABILITY, Rule.CAPABILITY], "because of capability", None),
+        ([Rule.CAPABILITY, Rule.QUALITY], "because of capability, because of quality", None),
+        (
+            [Rule.CAPABILITY, Rule.QUALITY, Rule.LATENCY, Rule.PRICE, Rule.EXCLUDED],
+            "because of capability, because of quality, because of latency and 2 more",
+            None,
+        ),
+        ([], "there is none", None),
+    ],
+)
+def test_the_message_alone_says_why_nobody_can_serve(rules, reasons, param):
+    error = refusal(*rules)
+    assert error.message == f"no deployment can do what this request needs: {reasons}"
+    assert error.param == param
+
+
 def failed(
     *kinds: str | Failure, own_deadline: bool = False, reason: str = "no fallback left", last: Failure | None = None
 ):

@@ -61,8 +61,8 @@ _PARTS: Final = {
 def needs_of(body: Mapping[str, Any]) -> frozenset[Capability]:
     """Return the capabilities a request needs. The body's shape has been checked before."""
     needs = {need for need, asked in _fields(body.get) if asked}
-    if not KNOWN.issuperset(body):
-        needs.add(Capability.ANY_PARAMETER)
+    if not KNOWN.issuperset(body) or any(tool.get("type") == "custom" for tool in body.get("tools") or ()):
+        needs.add(Capability.ANY_PARAMETER)  # no other wire has a word for a tool without a schema
     for message in body.get("messages") or ():
         content = message.get("content")
         if isinstance(content, list):

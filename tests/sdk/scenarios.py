@@ -13,6 +13,7 @@ import json
 import sys
 import traceback
 from collections.abc import Callable
+from functools import partial
 
 import openai
 from openai import AsyncOpenAI, OpenAI
@@ -274,6 +275,12 @@ class Scenarios:
         assert answer.choices[0].finish_reason == "stop"
         assert answer.choices[0].message.content
 
+    def custom_tools(self) -> None:
+        tool = {"type": "custom", "custom": {"name": "run_code", "description": "Run code"}}
+        raw = self.client.chat.completions.with_raw_response.create(model="auto", messages=HELLO, tools=[tool])
+        assert raw.headers["x-router-provider"] == "demo-openai", "no other wire has a word for it"
+        assert "x-router-dropped-params" not in raw.headers
+
     def parallel_tools(self) -> None:
         question = [{"role": "user", "content": "Look up the weather in Paris and the local time in Tokyo"}]
         first = self.create(messages=question, tools=[WEATHER, TIME], parallel_tool_calls=True)
@@ -376,13 +383,39 @@ class Scenarios:
         )
         assert error.code == "max_cost_too_low"
 
+    def nobody_can(self) -> None:
+        hint = {"x-router-max-latency-ms": "1"}
+        error = raises(openai.BadRequestError, 400, lambda: self.create(extra_headers=hint))
+        assert error.param == "router.max_latency_ms"
+        assert "is above 1 ms" in error.message, "a newer SDK shows the message and nothing else"
+
     def unknown_model(self) -> None:
-        raises(openai.NotFoundError, 404, lambda: self.create(model="no-such-model"))
+        error = raises(openai.NotFoundError, 404, lambda: self.create(model="no-such-model"))
+        assert "GET /v1/models" in error.message
         raises(openai.NotFoundError, 404, lambda: self.create(model="no-such-model", stream=True))
 
     def unsupported_endpoint(self) -> None:
-        error = raises(openai.NotFoundError, 404, lambda: self.client.embeddings.create(model="auto", input="x"))
-        assert error.code == "not_supported"
+        for call in (
+            lambda: self.client.embeddings.create(model="auto", input="x"),
+            lambda: self.client.responses.create(model="auto", input="x"),
+            lambda: self.client.completions.create(model="auto", prompt="x"),
+            lambda: self.client.moderations.create(input="x"),
+            self.client.files.list,
+        ):
+            error = raises(openai.NotFoundError, 404, call)
+            assert error.code == "not_supported"
+            assert "use /v1/chat/completions" in error.message.replace("POST ", "")
+
+    def wrong_address(self) -> None:
+        for wrong in ("", "/v1/v1", "/api"):
+            base_url = str(self.client.base_url).removesuffix("/v1/") + wrong
+            client = OpenAI(base_url=base_url, api_key="any", max_retries=0, timeout=60)
+            create = partial(client.chat.completions.create, model="auto", messages=HELLO)
+            error = raises(openai.NotFoundError, 404, create)
+            assert "use POST /v1/chat/completions" in error.message
+            assert "use GET /v1/models" in raises(openai.NotFoundError, 404, client.models.list).message
+        error = raises(openai.APIStatusError, 405, self.client.chat.completions.list)
+        assert "use POST" in error.message
 
     def wrong_key(self) -> None:
         client = OpenAI(base_url=self.guarded_url, api_key="wrong", max_retries=0, timeout=60)

@@ -157,6 +157,11 @@ const scenarios = {
     await raises(OpenAI.BadRequestError, 400, () => create({}, { headers: { "x-router-policy": "no-such" } }));
     await raises(OpenAI.NotFoundError, 404, () => create({ model: "no-such-model" }));
     await raises(OpenAI.NotFoundError, 404, () => create({ model: "no-such-model", stream: true }));
+    const lost = new OpenAI({ baseURL: baseURL.replace(/\/v1$/, ""), apiKey: "any", ...settings });
+    const told = await raises(OpenAI.NotFoundError, 404, () => lost.chat.completions.create({ model: "auto", messages: hello }));
+    assert.ok(told.message.includes("use POST /v1/chat/completions"), told.message);
+    const missing = await raises(OpenAI.NotFoundError, 404, () => client.responses.create({ model: "auto", input: "x" }));
+    assert.equal(missing.code, "not_supported");
   },
 
   async wrong_key() {

@@ -22,6 +22,8 @@ def user(*parts: dict[str, Any]) -> dict[str, Any]:
         ({"tools": [{"type": "function"}]}, {"tools"}),
         ({"functions": [{"name": "f"}]}, {"tools"}),
         ({"tools": []}, set()),
+        ({"tools": None}, set()),
+        ({"tools": [{"type": "function"}, {"type": "custom"}]}, {"tools", "any_parameter"}),
         ({"messages": [{"role": "assistant", "content": None, "tool_calls": [{}]}]}, {"tools"}),
         ({"messages": [{"role": "tool", "content": "42"}]}, {"tools"}),
         ({"n": 1}, set()),

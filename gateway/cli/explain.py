@@ -94,7 +94,7 @@ def as_text(decision: Decision, most: int = 8) -> str:
     lines += [f"           {reason}" for reason in profile.evidence[:4]]
     lines += [f"policy     {decision.policy}", f"why        {decision.rationale}", ""]
     head = ("deployment", "score", "qual", "cost", "perf", "learn", "pref", "div", "vend", "adj", "exp. USD")
-    lines.append(f"{head[0]:34}" + "".join(f"{name:>8}" for name in head[1:]))
+    lines.append(f"{head[0]:34}" + "".join(f"{name:>8}" for name in head[1:-1]) + f"{head[-1]:>10}")
     for item in decision.ranking[:most]:
         cells = "".join(f"{value:8.1f}" for value in (item.shown_score, *item.terms))
         lines.append(f"{item.deployment:34}{cells}{item.adjustment:8.2f}{item.facts.expected_cost_usd:10.6f}")

@@ -79,7 +79,8 @@ async def admit(services: Services, ctx: RequestContext) -> None:
         return
     found = await services.rate_limits.admit(ctx.principal, _tokens(ctx))
     if isinstance(found, TooMany):
-        message = f"the limit of {found.limit} {found.what.replace('_', ' ')} of this key is reached"
+        what = "requests open at once" if found.what == "in_flight" else f"{found.what} per minute"
+        message = f"the key's limit of {found.limit} {what} is reached"
         raise ApiError(429, message, "rate_limit_exceeded", retry_after_s=found.retry_after_s)
     ctx.passes.append(found)
 

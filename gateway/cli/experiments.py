@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from typing import Any, Final
 from urllib.parse import quote
 
-from gateway.cli.stats import ask, default_url, explain_refusal, table
+from gateway.cli.stats import ask, default_url, explain_refusal, table, unreachable
 
 _PATH: Final = "/v1/experiments"
 _MOVES: Final = {
@@ -29,8 +29,8 @@ def add_parser(commands: Any) -> None:
         help="make and read A/B tests of a running gateway",
         description="A/B tests of a running gateway. Where keys are set, MOE_ADMIN_KEY holds the one to show.",
     )
-    parser.add_argument("--url", help="the gateway's address (default: http://HOST:PORT of the environment)")
-    parser.add_argument("--json", action="store_true", help="print the answer as it came")
+    parser.set_defaults(url=None, json=False)
+    _add_common(parser)
     actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
     actions.add_parser("list", help="all experiments, the newest first")
     show = actions.add_parser("show", help="one experiment: its arms, what was measured, who is better")
@@ -40,6 +40,16 @@ def add_parser(commands: Any) -> None:
         move.add_argument("id")
         move.add_argument("--reason", help="kept with the experiment")
     _add_create(actions)
+    for each in actions.choices.values():
+        _add_common(each)
+
+
+def _add_common(parser: argparse.ArgumentParser) -> None:
+    """Add what may stand before the action and behind it; what is not said behind it leaves what was said before."""
+    kept = argparse.SUPPRESS
+    address = "the gateway's address (default: http://HOST:PORT of the environment)"
+    parser.add_argument("--url", default=kept, help=address)
+    parser.add_argument("--json", action="store_true", default=kept, help="print the answer as it came")
 
 
 def _add_create(actions: Any) -> None:
@@ -74,7 +84,7 @@ def run(args: argparse.Namespace) -> int:
         print(str(exc), file=sys.stderr)
         return 2
     except (OSError, http.client.HTTPException, ValueError) as exc:
-        print(f"the gateway cannot be asked: {exc}", file=sys.stderr)
+        print(unreachable(url, exc), file=sys.stderr)
         return 1
     if status not in {200, 201}:
         print(explain_refusal(status, body), file=sys.stderr)

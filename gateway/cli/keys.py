@@ -7,6 +7,7 @@ import asyncio
 import os
 import sys
 import time
+from collections.abc import Mapping
 from typing import Any
 
 import orjson
@@ -135,11 +136,18 @@ def _with_token(record: KeyRecord, token: str) -> dict[str, Any]:
     return {**record.shown(), "token": token}
 
 
+def _closing(env: Mapping[str, str]) -> str:
+    """Return what the first key changes for a gateway that was open, where nothing says that it has others."""
+    if any(env.get(name) for name in ("MOE_ADMIN_KEYS", "MOE_ADMIN_KEYS_FILE")):
+        return ""
+    return "\nA gateway with a key asks everybody for one; its dashboard then needs one of MOE_ADMIN_KEYS."
+
+
 def _text(result: Any) -> str:
     if isinstance(result, dict):
         head = f"key {result['id']}" + (f" ({result['name']})" if result["name"] else "")
         if "token" in result:
-            return f"{head}\n{result['token']}\nThis token is not shown again."
+            return f"{head}\n{result['token']}\nThis token is not shown again.{_closing(os.environ)}"
         return f"{head} is revoked."
     lines = [f"{'id':10} {'state':8} {'budgets':24} {'models':24} name"]
     now = time.time()

@@ -35,10 +35,11 @@ def add_parser(commands: Any) -> None:
 def run(args: argparse.Namespace) -> int:
     """Ask and print; returns 0, 1 when the gateway cannot be asked, 2 when it refuses the question."""
     query = {name: getattr(args, name) for name in ("window", "task", "provider") if getattr(args, name)}
+    url = args.url or default_url(os.environ)
     try:
-        status, body = ask(args.url or default_url(os.environ), f"/v1/stats/{args.report}?{urlencode(query)}")
+        status, body = ask(url, f"/v1/stats/{args.report}?{urlencode(query)}")
     except (OSError, http.client.HTTPException, ValueError) as exc:
-        print(f"the gateway cannot be asked: {exc}", file=sys.stderr)
+        print(unreachable(url, exc), file=sys.stderr)
         return 1
     if status != 200:
         print(explain_refusal(status, body), file=sys.stderr)
@@ -57,6 +58,11 @@ def default_url(env: Mapping[str, str]) -> str:
         host = "127.0.0.1"
     shown = f"[{host}]" if ":" in host else host
     return f"http://{shown}:{env.get('PORT', '8080')}"
+
+
+def unreachable(url: str, why: Exception) -> str:
+    """Return which gateway did not answer, and how to name another."""
+    return f"the gateway at {url} cannot be asked: {why} (--url, or HOST and PORT, name another)"
 
 
 def explain_refusal(status: int, body: Any) -> str:

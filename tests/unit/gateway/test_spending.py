@@ -123,9 +123,17 @@ async def test_a_key_s_own_limit_is_a_429_and_its_headers_count_down():
     with pytest.raises(ApiError) as found:
         await admit(parts, ctx)
     assert (found.value.status, found.value.code) == (429, "rate_limit_exceeded")
-    assert "2 requests of this key" in found.value.message
+    assert found.value.message == "the key's limit of 2 requests per minute is reached"
     assert found.value.retry_after_s is not None
     assert ctx.passes == []
+
+
+async def test_a_key_s_limit_of_open_requests_says_what_it_is():
+    parts, busy = services(), Principal("busy", limits=KeyLimits(max_in_flight=1))
+    await admit(parts, context(parts, principal=busy))
+    with pytest.raises(ApiError) as found:
+        await admit(parts, context(parts, principal=busy))
+    assert found.value.message == "the key's limit of 1 requests open at once is reached"
 
 
 async def test_without_limits_there_are_no_headers_and_no_passes():

@@ -33,6 +33,15 @@ def ring(url: str) -> KeyRing:
     return asyncio.run(load())
 
 
+def test_who_makes_a_key_learns_what_it_closes(url, capsys, monkeypatch):
+    monkeypatch.delenv("MOE_ADMIN_KEYS", raising=False)
+    assert main(["keys", "create"]) == 0
+    assert "MOE_ADMIN_KEYS" in capsys.readouterr().out
+    monkeypatch.setenv("MOE_ADMIN_KEYS", "an-operator-has-one")
+    assert main(["keys", "create"]) == 0
+    assert "MOE_ADMIN_KEYS" not in capsys.readouterr().out
+
+
 def test_a_key_lives_from_create_to_revoke(url, capsys):
     options = ["--name", "ci", "--model", "acme/m1", "--tag", "team:a", "--budget", "day=5", "--rpm", "60"]
     assert main(["keys", "create", "--json", *options, "--hint", "min_quality=0.5"]) == 0

@@ -63,8 +63,15 @@ def test_a_refusal_says_why_and_what_to_do(
 
 @pytest.mark.parametrize("url", ["http://127.0.0.1:1", "ftp://x", "nonsense"])
 def test_a_gateway_that_cannot_be_asked_is_exit_1(url: str, capsys: pytest.CaptureFixture[str]):
-    assert main(["stats", "--url", url]) == 1
-    assert "cannot be asked" in capsys.readouterr().err
+    for command in (
+        ["stats", "--url", url],
+        ["experiments", "list", "--url", url],
+        ["experiments", "--url", url, "list"],
+    ):
+        assert main(command) == 1
+        told = capsys.readouterr().err
+        assert f"the gateway at {url} cannot be asked" in told
+        assert "--url" in told
 
 
 def test_the_default_address_is_where_a_gateway_of_the_same_environment_listens():

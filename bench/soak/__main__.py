@@ -47,6 +47,7 @@ def main() -> None:
     parser.add_argument("--requests", type=int, default=20_000)
     parser.add_argument("--streams", type=int, default=4_000)
     parser.add_argument("--full", action="store_true", help="100,000 requests and 20,000 streams")
+    parser.add_argument("--store", default="", help="the store's address (default: an SQLite file)")
     chosen = parser.parse_args()
     requests, streams = (100_000, 20_000) if chosen.full else (chosen.requests, chosen.streams)
     with ExitStack() as stack:
@@ -56,12 +57,13 @@ def main() -> None:
             GatewayProcess(
                 folder,
                 models({"openai": base}),
-                store=f"sqlite:///{folder}/state.db",
+                store=chosen.store or f"sqlite:///{folder}/state.db",
                 environment={"MOE_API_KEYS": KEY},
             )
         )
         print(heading("bench.soak"))
-        print(f"# {requests} requests and {streams} streams of 50 chunks, {OPEN} open, everything on, SQLite\n")
+        store = chosen.store or "SQLite"
+        print(f"# {requests} requests and {streams} streams of 50 chunks, {OPEN} open, everything on, {store}\n")
         print(f"{'calls':>10} {'MiB':>8} {'descriptors':>12} {'sockets':>8} {'threads':>8} {'CPU ms/call':>12}")
         seen: list[Held] = []
         show(0, held(gateway.pid), 0.0)

@@ -15,6 +15,10 @@ class Shelf:
         self._documents: dict[str, tuple[bytes, float | None]] = {}
         self._bytes = 0
 
+    def __len__(self) -> int:
+        """Count what is held, what has expired meanwhile included."""
+        return len(self._documents)
+
     def put(self, name: str, data: bytes, expires: float | None) -> None:
         """Keep a document in place of one of the same name."""
         self.drop(name)

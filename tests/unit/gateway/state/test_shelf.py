@@ -34,6 +34,8 @@ def test_what_has_expired_is_not_there_and_then_forgotten():
     assert (shelf.get("a", 4.9), shelf.get("a", 5.0), shelf.get("none", 0.0)) == (b"12345", None, None)
     assert shelf.list(1, "", 5.0) == [("b", b"12345")]
     assert shelf.list(9, "b", 4.0) == [("a", b"12345")]
+    assert len(shelf) == 2
     shelf.prune(5.0)
+    assert len(shelf) == 1
     shelf.put("c", b"12345", None)
     assert [name for name, _ in shelf.list(9, "", 0.0)] == ["c", "b"]

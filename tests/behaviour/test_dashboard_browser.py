@@ -111,6 +111,21 @@ def test_providers_show_success_latency_cost_and_circuits(page: WebDriver, addre
     comes_true(page, lambda: page.switch_to.active_element.get_attribute("aria-expanded") == "true")
 
 
+@pytest.mark.parametrize(
+    ("status", "note", "alarming"), [(400, "no server errors, 9 client errors", False), (502, "9 server errors", True)]
+)
+def test_only_what_the_servers_did_wrong_is_alarming(browser: WebDriver, status: int, note: str, alarming: bool):
+    made = World()
+    for number in range(10):
+        outcome = attempt("openai/gpt-large", made.at + 1800.0, failure="server" if number else None)
+        made.observer.request(request(outcome, number=number, status=status if number else 200), {"candidates": []})
+    with served(made) as where:
+        visit(browser, where, "providers")
+        until(browser, ".tile small", note)
+        assert bool(browser.find_elements(By.CSS_SELECTOR, ".tile.bad")) is alarming
+        browser.get("about:blank")
+
+
 def test_a_decision_is_explained_with_seven_factors_refusals_and_attempts(page: WebDriver, address: str):
     visit(page, address, "decisions")
     until(page, ".detail", "Seven factors")

@@ -35,10 +35,13 @@ function banner(each) {
 function tiles(all) {
   const { savings } = all;
   const tile = (name, value, note, kind = "") => h("div", { class: `card tile ${kind}` }, h("dt", {}, name), h("dd", {}, value), h("small", {}, note));
-  const failed = Object.entries(all.statuses).filter(([status]) => status.startsWith("5")).reduce((sum, [, n]) => sum + n, 0);
+  const ended = (digit) => Object.entries(all.statuses).filter(([status]) => status.startsWith(digit)).reduce((sum, [, n]) => sum + n, 0);
+  const failed = ended("5");
+  const refused = ended("4"); // the client's own faults, and clients that left: nothing here is wrong
+  const errors = `${failed ? count(failed) : "no"} server errors${refused ? `, ${count(refused)} client errors` : ""}`;
   return h("dl", { class: "tiles" },
     tile("Requests", count(all.requests), all.fell_back ? `${count(all.fell_back)} saved by a fallback` : "no fallback needed"),
-    tile("Answered", share(all.success_rate), failed ? `${count(failed)} server errors` : "no server errors", all.success_rate !== null && all.success_rate < 0.95 ? "bad" : ""),
+    tile("Answered", share(all.success_rate), errors, failed > 0.05 * all.requests ? "bad" : ""),
     tile("Latency p95", ms(all.latency_ms.p95), `p50 ${ms(all.latency_ms.p50)}`),
     tile("Gateway's own time", ms(all.overhead_ms.p50), `p95 ${ms(all.overhead_ms.p95)}`),
     tile("Cost", usd(all.cost_usd.total), `${usd(all.cost_usd.per_success)} per answer`),

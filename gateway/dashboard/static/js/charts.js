@@ -52,7 +52,7 @@ class Chart {
     const step = times.length > 1 ? times[1] - times[0] : 60;
     this.plot = new uPlot({
       width, height,
-      padding: [8, 6, 0, 0],
+      padding: [8, 20, 0, 0],
       legend: { show: false },
       cursor: { y: false, points: { show: !stacked, size: 7 }, drag: { x: false, y: false } },
       scales: {

@@ -163,7 +163,9 @@ def _body(ask: Ask, profile: Profile, *, doubtful: bool) -> str:
         return f"The tool returned: {quoted}"
     if ask.images:
         seen = ", ".join(f"{image.media_type} of {image.size} bytes" for image in ask.images)
-        return f"I received {len(ask.images)} image(s): {seen}. A demo model does not look at them."
+        pictures = all(image.media_type == "url" or image.media_type.startswith("image/") for image in ask.images)
+        kind = "image(s)" if pictures else "file(s)"
+        return f"I received {len(ask.images)} {kind}: {seen}. A demo model does not look at them."
     if found := _SUM.search(ask.prompt):
         return f"{found.group(0)} = {_compute(*found.groups(), wrong=doubtful)}."
     if profile.grade == "weak":

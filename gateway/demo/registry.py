@@ -14,7 +14,7 @@ from gateway.demo.fleet import DemoProvider
 _PRICE_SOURCE: Final = "made up for the demo"
 _PRIOR_WEIGHT: Final = 20
 _SEES_PREFILL: Final = ("vision", "prefill")
-_SEES_FILES: Final = ("vision", "files")
+_TAKES_ALL: Final = ("vision", "files", "audio_input")
 _VENDORS: Final = {"demo-openai": "Harbor", "demo-anthropic": "Meadow", "demo-gemini": "Summit"}
 
 # One row a model: provider, model, window, most output (tokens), price (input, cached input, output; USD per million
@@ -34,7 +34,7 @@ _MODELS: Final = (
         "harbor-large",
     ),
     ("demo-anthropic", "meadow-swift", 200_000, 16_000, (0.8, 0.08, 4.0), 1.2, False, ("prefill",), "summit-flash"),
-    ("demo-gemini", "summit-pro", 1_000_000, 65_536, (1.25, 0.31, 10.0), 3.0, True, _SEES_FILES, "meadow-deep"),
+    ("demo-gemini", "summit-pro", 1_000_000, 65_536, (1.25, 0.31, 10.0), 3.0, True, _TAKES_ALL, "meadow-deep"),
     (
         "demo-gemini",
         "summit-flash",
@@ -43,7 +43,7 @@ _MODELS: Final = (
         (0.1, 0.025, 0.4),
         0.5,
         False,
-        ("vision", "files"),
+        _TAKES_ALL,
         "harbor-mini",
     ),
 )

@@ -354,6 +354,22 @@ class Scenarios:
         # The demo models say what arrived, so this shows that the picture itself did.
         assert "image/png" in raw.parse().choices[0].message.content
 
+    def audio_and_files(self) -> None:
+        sound = {"type": "input_audio", "input_audio": {"data": "UklGRiQAAABXQVZF", "format": "wav"}}
+        paper = {
+            "type": "file",
+            "file": {"filename": "a.pdf", "file_data": "data:application/pdf;base64,JVBERi0xLjQKJSVFT0Y="},
+        }
+        for part, kind in ((sound, "audio/wav"), (paper, "application/pdf")):
+            content = [{"type": "text", "text": "What is in this?"}, part]
+            raw = self.client.chat.completions.with_raw_response.create(
+                model="auto", messages=[{"role": "user", "content": content}]
+            )
+            assert raw.headers["x-router-task"] == "multimodal"
+            text = raw.parse().choices[0].message.content
+            assert "1 file(s)" in text
+            assert kind in text
+
     # --- names and errors
 
     def models(self) -> None:

@@ -241,7 +241,9 @@ async def test_a_store_that_comes_late_or_forgets_brings_all_workers_to_one_key(
     assert [parts.ids.made_at(name) for parts, name in zip(workers, early, strict=True)] == [1000.0, 1000.0]
     shared = workers[0].ids.key
     await store.delete("setting", "decision-key")
-    await until(lambda: store._memory.documents["setting"])
+    async with asyncio.timeout(60):
+        while not await store.list("setting"):
+            await asyncio.sleep(0.005)
     assert await shared_signing_key(store) == shared
     for each in both:
         await each.stop()

@@ -242,7 +242,7 @@ async def test_a_store_that_comes_late_or_forgets_brings_all_workers_to_one_key(
     shared = workers[0].ids.key
     await store.delete("setting", "decision-key")
     async with asyncio.timeout(60):
-        while not await store.list("setting"):
+        while not await store.list("setting"):  # noqa: ASYNC110 - it is told to nobody
             await asyncio.sleep(0.005)
     assert await shared_signing_key(store) == shared
     for each in both:

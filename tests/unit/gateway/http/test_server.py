@@ -77,17 +77,26 @@ def bounded(limits: InputLimits = LIMITS, **attributes: Any) -> type[GuardedProt
 
 
 async def talk(port: int, *parts: bytes, pause_s: float = 0.05) -> bytes:
-    """Send parts and return what comes until the end; the end must come."""
+    """Send parts and return what comes until the end; the end must come, be it a reset for what nobody reads."""
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    found = bytearray()
+
+    async def listen() -> None:
+        with contextlib.suppress(ConnectionError):
+            while part := await reader.read(65536):
+                found.extend(part)
+
     try:
         async with asyncio.timeout(60):
-            reading = asyncio.create_task(reader.read(-1))
+            reading = asyncio.create_task(listen())
             for part in parts:
                 writer.write(part)
                 await asyncio.sleep(pause_s)
-            return await reading
+            await reading
     finally:
-        writer.close()
+        writer.transport.abort()
+        await asyncio.gather(writer.wait_closed(), return_exceptions=True)
+    return bytes(found)
 
 
 def get(path: str, padding: int = 0, close: bool = True) -> bytes:

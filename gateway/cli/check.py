@@ -50,7 +50,7 @@ def describe(config: LoadedConfig, settings: Settings) -> dict[str, Any]:
     return {
         "ok": True,
         "version": config.version,
-        "files": [str(path) for path in config.report.files],
+        "files": [str(path) for path in config.report.files if path.exists()],
         "providers": len(registry.providers),
         "deployments": len(registry.deployments),
         "live": [each.id for each in registry.deployments.values() if each.callable and each.enabled],
@@ -74,5 +74,6 @@ def as_text(report: dict[str, Any]) -> str:
     lines += [f"no key: {name} (set {variable})" for name, variable in report["no_key"].items()]
     if report["routes"]:
         lines.append(f"routes: {', '.join(report['routes'])}")
+    lines += [f"from litellm's data: {name}: {', '.join(keys)}" for name, keys in report["filled"].items()]
     lines += [f"warning: {text}" for text in report["warnings"]]
     return "\n".join(lines)

@@ -84,6 +84,20 @@ def test_check_says_what_is_live_and_what_lacks_a_key(folder, capsys, monkeypatc
     assert "canary" not in shown
 
 
+def test_check_names_the_files_that_are_there_and_what_came_from_elsewhere(folder, capsys):
+    known = {"id": "acme/gpt-4o", "provider": "acme", "model": "gpt-4o", "quality": {"default": 0.8}}
+    (folder / "models.yaml").write_text(yaml.safe_dump({**MODELS, "deployments": [*MODELS["deployments"], known]}))
+    assert main(["check", "--config", str(folder)]) == 0
+    shown = capsys.readouterr().out
+    assert "policy.yaml" not in shown
+    (line,) = [each for each in shown.splitlines() if "acme/gpt-4o:" in each]
+    assert line.startswith("from litellm's data: ")
+    assert "context_window" in line
+    (folder / "policy.yaml").write_text("{}")
+    assert main(["check", "--config", str(folder)]) == 0
+    assert "policy.yaml" in capsys.readouterr().out
+
+
 def test_check_of_a_broken_configuration_names_file_line_and_key(folder, capsys):
     (folder / "models.yaml").write_text("providers:\n  acme: {wire: openai, speed: 9}\ndeployments: []\n")
     assert main(["check", "--config", str(folder)]) == 2

@@ -23,7 +23,8 @@ _OURS: Final = frozenset({"content-length", "transfer-encoding", "connection"})
 class Client:
     """The connections of all calls of one event loop.
 
-    ``trust_env`` obeys HTTPS_PROXY and its kin; ``ca_file`` names the certificate authorities to trust (PEM).
+    ``trust_env`` obeys HTTPS_PROXY and its kin; ``ca_file`` names certificate authorities to trust (PEM)
+    besides the system's.
     """
 
     def __init__(self, *, trust_env: bool = False, ca_file: str | None = None) -> None:
@@ -40,6 +41,7 @@ class Client:
         """Send a request and return its answer as soon as the head is there. Raises ``Http1Error``.
 
         A kept connection that turns out to have been closed meanwhile is replaced once: nobody has read the request.
+        Some servers say so with a 408 (RFC 9110, 15.5.9).
         """
         proxy = proxy_of(target.origin) if self._trust_env else None
         request = head(target, headers, len(body), proxy) + body
@@ -47,10 +49,14 @@ class Client:
         if kept is not None:
             began = self._loop.time()
             try:
-                return await _exchange(kept, request)
+                response = await _exchange(kept, request)
             except Disconnected as exc:
                 if self._closed or exc.received or self._loop.time() - began > STALE_WITHIN_S:
                     raise
+            else:
+                if not _idle_too_long(response) or self._loop.time() - began > STALE_WITHIN_S:
+                    return response
+                response.abort()
         return await _exchange(await self._connect(target.origin, proxy, connect_s), request)
 
     async def dial(self, target: Target, *, connect_s: float) -> None:
@@ -130,6 +136,11 @@ async def _exchange(connection: Connection, request: bytes) -> Response:
         response.abort()  # not the connection: a whole answer has let go of it, and it may be another call's by now
         raise
     return response
+
+
+def _idle_too_long(response: Response) -> bool:
+    """Say whether an answer is about the connection, which waited for a request longer than its server likes."""
+    return response.status == 408 and "close" in response.headers.get("connection", "").lower()
 
 
 def head(target: Target, headers: Mapping[str, str], length: int, proxy: Proxy | None = None) -> bytes:

@@ -112,6 +112,30 @@ async def test_a_kept_connection_that_died_is_replaced_once(monkeypatch: pytest.
     assert (made.connections, len(made.requests)) == (2, 3)
 
 
+IDLE_TOO_LONG = b"HTTP/1.1 408 Request Timeout\r\nContent-Length: 0\r\n"
+
+
+async def test_a_kept_connection_that_was_idle_for_too_long_is_replaced(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(client_module, "STALE_WITHIN_S", 60.0)
+    async with served([BODY], [IDLE_TOO_LONG + b"Connection: close\r\n\r\n", None], [BODY]) as (made, client):
+        for _ in range(2):
+            response = await post(made, client)
+            assert (response.status, await whole(response)) == (200, b"ok")
+    assert (made.connections, len(made.requests)) == (2, 3)
+
+
+@pytest.mark.parametrize("kept", [True, False])
+async def test_a_time_out_of_the_providers_own_is_an_answer(kept: bool, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(client_module, "STALE_WITHIN_S", 60.0)
+    ending = b"\r\n" if kept else b"Connection: close\r\n\r\n"  # a new connection cannot have been idle
+    replies: list[Any] = [[BODY], [IDLE_TOO_LONG + ending]]
+    async with served(*replies[not kept :], [BODY]) as (made, client):
+        if kept:
+            await whole(await post(made, client))
+        assert (await post(made, client)).status == 408
+    assert len(made.requests) == 1 + kept
+
+
 async def test_a_new_connection_that_dies_is_not_replaced():
     async with served([None], [BODY]) as (made, client):
         with pytest.raises(errors.Disconnected):

@@ -35,7 +35,7 @@ class _Known:
 
 
 class Dialer:
-    """Makes connections. ``ca_file`` names the certificate authorities to trust (PEM) instead of the system's."""
+    """Makes connections. ``ca_file`` names certificate authorities to trust (PEM) besides the system's."""
 
     def __init__(self, ca_file: str | None = None) -> None:
         """Read ``ca_file`` now: a wrong one is told at the start, not at the first call."""
@@ -135,7 +135,9 @@ async def _inside(
 
 
 def _context(ca_file: str | None) -> ssl.SSLContext:
-    context = ssl.create_default_context(cafile=ca_file)
+    context = ssl.create_default_context()
+    if ca_file:
+        context.load_verify_locations(ca_file)
     context.set_alpn_protocols(["http/1.1"])
     return context
 

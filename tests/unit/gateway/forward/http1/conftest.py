@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import subprocess
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,7 +17,16 @@ def anyio_backend(request: pytest.FixtureRequest) -> tuple[str, dict[str, Any]]:
 @pytest.fixture(scope="session")
 def certificate(tmp_path_factory: pytest.TempPathFactory) -> str:
     """A file with a certificate for localhost and 127.0.0.1, and its key."""
-    file = tmp_path_factory.mktemp("tls") / "both.pem"
+    return _certificate(tmp_path_factory.mktemp("tls") / "both.pem")
+
+
+@pytest.fixture(scope="session")
+def other_certificate(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """Another such file; who trusts the one does not trust the other."""
+    return _certificate(tmp_path_factory.mktemp("tls") / "both.pem")
+
+
+def _certificate(file: Path) -> str:
     subprocess.run(
         [
             *("openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"),

@@ -30,6 +30,23 @@ async def secured(certificate: str, serve: Serve) -> AsyncIterator[tuple[Target,
         client.close()
 
 
+async def test_authorities_of_ones_own_are_trusted_besides_the_systems(
+    certificate: str, other_certificate: str, monkeypatch: pytest.MonkeyPatch
+):
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n{}")
+        writer.write(BODY)
+
+    monkeypatch.setenv("SSL_CERT_FILE", other_certificate)
+    for told in (certificate, other_certificate):
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(told)
+        client = Client(ca_file=certificate)
+        async with listening(serve, ssl=context) as port:
+            assert (await client.post(target(f"https://localhost:{port}/"), {}, b"{}", connect_s=60.0)).status == 200
+            client.close()
+
+
 async def test_a_body_that_ends_with_its_connection(certificate: str):
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.readuntil(b"\r\n\r\n{}")

@@ -109,7 +109,7 @@ def next_step(failure: Failure, situation: Situation, policy: Policy, jitter: fl
         return Again(0.0, without=failure.ours)
     if failure.kind is FailureKind.RATE_LIMITED:
         return _after_rate_limit(failure, situation, policy, jitter)
-    if _again(RULES[failure.kind], failure, situation) and situation.budget_ok:
+    if _again(RULES[failure.kind], failure, situation, policy) and situation.budget_ok:
         wish = failure.retry_after_s or 0.0
         if wish <= 0.0:
             return Again(_backoff(situation.tries_here, policy, jitter))
@@ -129,8 +129,8 @@ def _elsewhere(failure: Failure, situation: Situation, policy: Policy) -> Step:
     return Next(above_window=situation.window if failure.kind is FailureKind.CONTEXT_OVERFLOW else None)
 
 
-def _again(rule: Rule, failure: Failure, situation: Situation) -> bool:
-    if not rule.again or situation.tries_here > 1:
+def _again(rule: Rule, failure: Failure, situation: Situation, policy: Policy) -> bool:
+    if not rule.again or situation.tries_here > 1 or _last_for_another(situation, policy):
         return False
     # Only the first choice is tried twice while others wait: they would never be asked within ``max_attempts``.
     if situation.fallback_ready and situation.calls > situation.tries_here:
@@ -155,9 +155,14 @@ def rate_limit_wait_s(failure: Failure, tries: int, policy: Policy, jitter: floa
 
 def _after_rate_limit(failure: Failure, situation: Situation, policy: Policy, jitter: float) -> Step:
     wait = rate_limit_wait_s(failure, situation.tries_here, policy, jitter)
-    if _waits(wait, situation, policy):
+    if _waits(wait, situation, policy) and not _last_for_another(situation, policy):
         return Again(wait)
     return Next() if situation.fallback_ready else Stop("rate limited")
+
+
+def _last_for_another(situation: Situation, policy: Policy) -> bool:
+    """Say whether only one call is left and another deployment stands ready: it is not spent on this one."""
+    return situation.fallback_ready and situation.calls + 1 >= policy.retry.max_attempts
 
 
 def _waits(wait: float, situation: Situation, policy: Policy) -> bool:

@@ -201,6 +201,19 @@ def test_no_call_is_made_after_the_deadline_the_attempts_or_the_plan_ran_out(
         assert where.tries_here <= 1 or what.kind is K.RATE_LIMITED
 
 
+@pytest.mark.parametrize("most", [2, 3, 4])
+def test_the_last_call_is_another_deployments_where_one_stands_ready(most: int):
+    policy = Policy(retry=RetryPolicy(max_attempts=most), rate_limit=RateLimitPolicy(wait_max_s=30.0))
+    last = {"calls": most - 1, "tries_here": most - 1, "remaining_s": 60.0}
+    slow = failure(K.RATE_LIMITED, status=429, retry_after_s=1.0)
+    assert judge(slow, Situation(**last, fallback_ready=True), policy) == Next()
+    assert judge(slow, Situation(**last, fallback_ready=False), policy) == Again(1.0)
+    server = failure(K.SERVER, status=500)
+    first = {"calls": 1, "tries_here": 1, "remaining_s": 60.0}
+    assert (judge(server, Situation(**first, fallback_ready=True), policy) == Next()) is (most == 2)
+    assert isinstance(judge(server, Situation(**first, fallback_ready=False), policy), Again)
+
+
 def test_only_the_first_choice_is_tried_twice_while_others_wait():
     server = failure(K.SERVER, status=500)
     assert isinstance(judge(server, FIRST), Again)

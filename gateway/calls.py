@@ -176,6 +176,9 @@ class LiveCall:
         async for batch in self.events:
             self.held += batch
             if any(event.chunk is not None and chunks.begins(event.chunk) for event in batch):
+                if chunks.ends_unsaid(self.held):
+                    msg = "the provider sent an event that is no JSON in the place of its answer"
+                    raise AttemptFailed(Failure(FailureKind.PROTOCOL, msg))
                 self.first_at = self.services.steady()
                 return
             if any(event.done for event in batch):

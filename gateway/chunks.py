@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final, NamedTuple
 
@@ -12,6 +12,7 @@ import orjson
 
 from router_core.deployment import Deployment, Provider
 from router_core.outcome import Failure, FailureKind, Usage
+from router_core.ports import Event
 
 CONTENT: Final = (
     "content",
@@ -61,6 +62,33 @@ def begins(chunk: Mapping[str, Any]) -> bool:
         elif choice.get("text"):
             return True
     return False
+
+
+def ends_unsaid(events: Sequence[Event]) -> bool:
+    """Say whether events hold one that was no JSON and no content at all: the answer can only have been in there."""
+    if not any(event.malformed for event in events):
+        return False
+    choices = [row for event in events if event.chunk is not None for row in event.chunk.get("choices") or ()]
+    deltas = [row.get("delta") for row in choices if type(row) is dict]
+    return not any(delta.get(name) for delta in deltas if type(delta) is dict for name in CONTENT)
+
+
+def mend_content(message: dict[str, Any]) -> None:
+    """Put content that is no string into words: parts of text are joined, thoughts go where thoughts belong."""
+    content = message["content"]
+    parts = content if type(content) is list else [content]
+    message["content"] = "".join(map(_words_of, parts))
+    thoughts = "".join(_words_of(part["thinking"]) for part in parts if type(part) is dict and "thinking" in part)
+    if thoughts and not message.get("reasoning_content"):
+        message["reasoning_content"] = thoughts
+
+
+def _words_of(part: Any) -> str:
+    if type(part) is list:
+        return "".join(map(_words_of, part))
+    if type(part) is dict:
+        part = part.get("text")
+    return "" if part is None else str(part)
 
 
 def characters(chunk: Mapping[str, Any]) -> int:

@@ -121,6 +121,9 @@ class Relay:
             chunk["model"] = self._model
             raw = None
         choices = chunk.get("choices")
+        if type(choices) is not list:
+            chunk["choices"] = choices = []
+            raw = None
         if choices and self._read(choices):
             raw = None
         if "usage" in chunk:
@@ -133,11 +136,12 @@ class Relay:
         self._renamed = said != self._model
         self.first = {name: chunk.get(name) for name in ("id", "created")}
 
-    def _read(self, choices: Any) -> bool:
+    def _read(self, choices: list[Any]) -> bool:
         """Tally the pieces; returns whether one had to be put into a client's shape."""
         changed = False
-        for choice in choices if type(choices) is list else ():
+        for choice in choices:
             if type(choice) is not dict:
+                changed = True
                 continue
             if self._n > 1:
                 index = choice.get("index")
@@ -152,10 +156,14 @@ class Relay:
                 message = choice.pop("message", None)
                 delta = choice["delta"] = message if type(message) is dict else {}
                 changed = True
-            self._read_delta(delta)
+            if self._read_delta(delta):
+                changed = True
+        if changed:
+            choices[:] = [choice for choice in choices if type(choice) is dict]
         return changed
 
-    def _read_delta(self, delta: dict[str, Any]) -> None:
+    def _read_delta(self, delta: dict[str, Any]) -> bool:
+        """Tally a piece; returns whether it had to be put into a client's shape."""
         content = delta.get("content")
         if type(content) is str and content:
             self.characters += len(content)
@@ -163,7 +171,11 @@ class Relay:
             if self._keep:
                 self.parts.append(content)
             if len(delta) == 1:
-                return
+                return False
+        elif content and type(content) is not str:
+            chunks.mend_content(delta)
+            self._read_delta(delta)
+            return True
         for name in chunks.CONTENT[1:]:
             value = delta.get(name)
             if value:
@@ -176,6 +188,7 @@ class Relay:
                         self._call_pieces += value
                 elif name == "refusal":
                     self.refusal = True
+        return False
 
     def _with_usage(self, chunk: dict[str, Any], raw: bytes | None, has_choices: bool) -> bytes | None:  # noqa: FBT001
         usage = chunk["usage"]

@@ -7,6 +7,7 @@ from typing import Any
 
 import orjson
 
+from gateway.chunks import mend_content
 from gateway.forward.failures import error_in_success, failed
 from gateway.forward.mended import mended, sound
 from router_core.errors import AttemptFailed
@@ -43,6 +44,14 @@ def check(body: Any, *, added: frozenset[str] = frozenset()) -> dict[str, Any]:
         if not isinstance(choice.get("message"), dict):
             raise failed(FailureKind.PROTOCOL, "the provider's answer holds a choice without a message", status=200)
     return body
+
+
+def worded(body: Mapping[str, Any]) -> bool:
+    """Put content that is no string into words; returns whether there was any."""
+    odd = [row["message"] for row in body["choices"] if not isinstance(row["message"].get("content"), str | None)]
+    for message in odd:
+        mend_content(message)
+    return bool(odd)
 
 
 def as_events(body: Mapping[str, Any]) -> Iterator[Event]:

@@ -11,13 +11,14 @@ import orjson
 def mended(data: bytes) -> Any:
     """Return what bytes say that orjson refuses; None when that is no JSON either.
 
-    Forgiven: bytes that are not UTF-8 (U+FFFD), a byte order mark, NaN and Infinity (null), and half a surrogate pair:
-    providers that cut a stream by UTF-16 units send the halves of one emoji in two events. A half stays as it is in
-    the string; joined to its other half it is a character again (``chunks.joined``).
+    Forgiven: bytes that are not UTF-8 (U+FFFD), a byte order mark, NaN and Infinity (null), control characters within
+    a string, and half a surrogate pair: providers that cut a stream by UTF-16 units send the halves of one emoji in
+    two events. A half stays as it is in the string; joined to its other half it is a character again
+    (``chunks.joined``).
     """
     text = data.decode("utf-8", "replace").removeprefix("\ufeff")
     try:
-        return json.loads(text, parse_constant=_nothing)
+        return json.loads(text, parse_constant=_nothing, strict=False)
     except (ValueError, RecursionError):
         return None
 

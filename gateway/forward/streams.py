@@ -203,8 +203,10 @@ class OpenStream:
     def _broken(self, exc: Exception) -> AttemptFailed:
         if isinstance(exc, EventTooLarge):
             message = f"the provider sent an event larger than {self._limit} bytes"
-        else:
+        elif isinstance(exc, Http1Error):
             message = from_exception(exc, answering=True).message
+        else:
+            message = "the provider's stream cannot be read"
         return failed(FailureKind.STREAM_BROKEN, message, status=self.status)
 
     async def aclose(self) -> None:

@@ -26,7 +26,8 @@ _DRAIN_BYTES: Final = 64 * 1024
 class Transport:
     """The connections of all calls.
 
-    ``trust_env`` obeys HTTPS_PROXY and its kin; ``ca_file`` names the certificate authorities to trust (PEM).
+    ``trust_env`` obeys HTTPS_PROXY and its kin; ``ca_file`` names certificate authorities to trust (PEM)
+    besides the system's.
     """
 
     def __init__(self, *, trust_env: bool = False, ca_file: str | None = None) -> None:
@@ -61,14 +62,11 @@ class Transport:
         except Http1Error as exc:
             raise AttemptFailed(from_exception(exc)) from exc
 
-    async def read(
-        self, response: Response, limit: int, *, first: bytes = b"", cut: bool = False, stall_s: float | None = None
-    ) -> bytes:
+    async def read(self, response: Response, limit: int, *, first: bytes = b"", stall_s: float | None = None) -> bytes:
         """Return the whole body, which begins with ``first``, of at most ``limit`` bytes. Raises ``AttemptFailed``.
 
-        ``cut`` returns what fits instead of failing. Silence within a body that has begun is bounded by ``stall_s``;
-        blank lines are no beginning, for some hosts send them for as long as the model works. Whatever goes wrong,
-        the socket is closed.
+        Silence within a body that has begun is bounded by ``stall_s``; blank lines are no beginning, for some hosts
+        send them for as long as the model works. Whatever goes wrong, the socket is closed.
         """
         parts, size, begun = [first], len(first), bool(first.strip())
         try:
@@ -89,9 +87,25 @@ class Transport:
             raise
         if size > limit:
             response.abort()
-            if not cut:
-                msg = f"the provider's answer is larger than {limit} bytes"
-                raise failed(FailureKind.PROTOCOL, msg, status=response.status)
+            msg = f"the provider's answer is larger than {limit} bytes"
+            raise failed(FailureKind.PROTOCOL, msg, status=response.status)
+        return b"".join(parts)
+
+    async def read_what_comes(self, response: Response, limit: int, *, within_s: float) -> bytes:
+        """Return what comes of a body, at most ``limit`` bytes within ``within_s``; a break ends it like its end.
+
+        For bodies that only explain a status: it stands whether or not they can be read. The rest is not waited for.
+        """
+        parts, size = [], 0
+        try:
+            async with asyncio.timeout(within_s):
+                while size < limit and (part := await response.read_some()):
+                    parts.append(part)
+                    size += len(part)
+        except (Http1Error, TimeoutError):
+            pass
+        finally:
+            response.abort()
         return b"".join(parts)[:limit]
 
     async def read_some(self, response: Response) -> bytes:

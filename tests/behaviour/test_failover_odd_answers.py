@@ -102,6 +102,11 @@ CASES: dict[str, Odd] = {
     "delta null": streamed(event({**LAST, "choices": [{"index": 0, "delta": None}]}), *PIECES, STOP, DONE),
     "message for delta": streamed(event(completion()), DONE),
     "a whole answer labelled a stream": streamed(json.dumps(completion()).encode()),
+    "choices null": streamed(event({**LAST, "choices": None}), *PIECES, event({**LAST, "choices": None}), STOP, DONE),
+    "content in parts": streamed(event(chunk([{"type": "text", "text": "one "}])), PIECES[1], PIECES[2], STOP, DONE),
+    "a tab that is not escaped": streamed(
+        event(json.dumps(chunk("one\ttwo")).replace("\\t", "\t").encode()), STOP, DONE, sees="one\ttwo"
+    ),
     "usage that is a list": streamed(
         *PIECES, STOP, event({**LAST, "usage": [1]}), DONE, body={"stream_options": {"include_usage": True}}
     ),
@@ -111,12 +116,14 @@ CASES: dict[str, Odd] = {
     "n ignored": streamed(*PIECES, STOP, DONE, body={"n": 2}),
     "compressed": Odd((sse("Content-Encoding: gzip"), gzip.compress(GOOD)), SAID),
     "another content type": Odd((sse(kind="text/plain"), GOOD), SAID),
+    "another content type, in pieces": Odd((sse(kind="text/plain"), b"da", 0.02, b"ta", 0.02, GOOD[4:]), SAID),
     "no content type": Odd((b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n", GOOD), SAID),
     "early hints": Odd((b"HTTP/1.1 103 Early Hints\r\nLink: </x>\r\n\r\n", sse(), GOOD), SAID),
     # what broke before any content is somebody else's to answer
     "error in vLLM's shape first": streamed(event({"object": "error", "message": "x", "code": 500}), sees=OTHER),
     "error event of words first": streamed(event(b"something broke", "error"), sees=OTHER),
     "finish error first": streamed(ROLE, event(chunk("", "error")), DONE, sees=OTHER),
+    "all of it in what is no JSON": streamed(ROLE, event(b'{"choices":[{"delta":{"con'), STOP, DONE, sees=OTHER),
     "only comments": streamed(b": PROCESSING\n\n" * 3, DONE, sees=OTHER),
     "only the end mark": streamed(DONE, sees=OTHER),
     "reset after the role": streamed(ROLE, 0.05, Then.RESET, sees=OTHER),
@@ -144,6 +151,9 @@ CASES: dict[str, Odd] = {
     "finish error, whole": answered(whole(completion("par", "error", error={"code": 502, "message": "died"}))),
     "error in vLLM's shape, whole": answered(whole({"object": "error", "message": "x", "code": 500})),
     "a list": answered(whole([completion()])),
+    "a refusal that is cut": answered(head("429 Slow", "Retry-After: 9", "Content-Length: 99"), b"{", Then.RESET),
+    "a refusal without an end": answered(head("401 No", "Content-Length: 99"), b"{", Then.HANG),
+    "content in parts, whole": answered(whole(completion([{"type": "text", "text": SAID}])), sees=SAID),
     "no content": answered(b"HTTP/1.1 204 No Content\r\nConnection: close\r\n\r\n"),
     "switching protocols": answered(b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\nConnection: Upgrade\r\n\r\n"),
     "length that is none": answered(head("200 OK", "Content-Length: abc"), b"{}"),

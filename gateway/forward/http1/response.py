@@ -11,6 +11,8 @@ from gateway.forward.http1.inflate import CODINGS, Inflate
 
 _MOST_HELD_BYTES: Final = 256 * 1024
 """What is read ahead of the reader; the provider waits then."""
+_MOST_UNREAD_BYTES: Final = 1024 * 1024
+"""What is thrown away of a body that nobody can read."""
 _PLAIN: Final = frozenset({"", "identity", "none", "utf-8", "utf8"})
 """Codings that are none; some servers put the character set here."""
 
@@ -96,6 +98,8 @@ class Response:
         while True:
             inflate = self._inflate
             if self._parts or (inflate is not None and inflate.pending):
+                if inflate is not None and inflate.pending:
+                    await asyncio.sleep(0)  # a little that came may be a lot: others get their turn between the pieces
                 data = self._take()
                 if data:
                     return data
@@ -122,11 +126,16 @@ class Response:
             self._more()
 
     def begin(self, status: int, headers: Headers, coding: str) -> None:
-        """Take the head; ``coding`` is the body's content coding. Raises ``Malformed`` for one nobody asked for."""
-        if coding not in _PLAIN:
-            if coding not in CODINGS:
-                raise Malformed
+        """Take the head; ``coding`` is the body's content coding.
+
+        One that nobody asked for raises ``Malformed``, except where the status says enough without a body.
+        """
+        if coding in CODINGS:
             self._inflate = Inflate()
+        elif coding not in _PLAIN:
+            if 200 <= status < 300:
+                raise Malformed
+            self._left = _MOST_UNREAD_BYTES
         self.headers = headers
         self.status = status
 

@@ -7,6 +7,7 @@ from gateway.chunks import (
     as_chunks,
     before_content,
     begins,
+    ends_unsaid,
     estimate_usage,
     joined_calls,
     limit_name,
@@ -50,6 +51,21 @@ def test_every_kind_of_content_begins_an_answer(name):
 )
 def test_only_content_or_an_end_begins_an_answer(found, wanted):
     assert begins(found) is wanted
+
+
+@pytest.mark.parametrize(
+    ("found", "unsaid"),
+    [
+        ([], False),
+        ([Event(comment=True), Event(chunk({"role": "assistant"})), Event(chunk({}, finish_reason="stop"))], False),
+        ([Event(malformed=True), Event(chunk({}, finish_reason="stop"))], True),
+        ([Event(malformed=True), Event({"choices": None}), Event({"choices": [None, {"delta": 1}]})], True),
+        ([Event(malformed=True), Event(chunk({"content": "x"}))], False),
+        ([Event(malformed=True), Event(chunk({"tool_calls": [{}]}))], False),
+    ],
+)
+def test_an_answer_that_was_all_in_what_is_no_json_is_unsaid(found, unsaid):
+    assert ends_unsaid(found) is unsaid
 
 
 @pytest.mark.parametrize("kind", FailureKind)

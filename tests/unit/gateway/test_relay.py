@@ -95,12 +95,43 @@ def test_the_end_mark_and_broken_events_are_counted_and_never_sent():
     assert (told.skipped, told.done) == (1, True)
 
 
-@pytest.mark.parametrize(
-    "shape", [{"choices": None}, {"choices": "x"}, {"choices": [3]}, {"choices": [{"delta": {}}]}, {}]
-)
+@pytest.mark.parametrize("shape", [{"choices": []}, {"choices": [{"delta": {}}]}, {"choices": [], "more": [{}]}])
 def test_shapes_nobody_knows_are_passed_on(shape: dict[str, object]):
     raw = orjson.dumps({"model": "m", **shape})
     assert relay().feed(Event(orjson.loads(raw), raw)) is raw
+
+
+@pytest.mark.parametrize("shape", [{"choices": None}, {"choices": "x"}, {"choices": [3]}, {"choices": {"a": 1}}, {}])
+@pytest.mark.parametrize("more", [{}, {"usage": {"prompt_tokens": 1, "completion_tokens": 1}}])
+def test_what_is_no_list_of_choices_is_an_empty_one(shape: dict[str, object], more: dict[str, object]):
+    raw = orjson.dumps({"model": "m", **shape, **more})
+    told = relay(include_usage=True)
+    payload = told.feed(Event(orjson.loads(raw), raw))
+    chunk = told.usage_chunk if more and payload is None else orjson.loads(payload or b"")
+    assert chunk == {"model": "m", "choices": [], **more}
+
+
+@pytest.mark.parametrize(
+    ("content", "text", "thoughts"),
+    [
+        ([{"type": "text", "text": "one "}, {"type": "text", "text": "two"}], "one two", None),
+        (
+            [{"type": "thinking", "thinking": [{"type": "text", "text": "hm"}]}, {"type": "text", "text": "x"}],
+            "x",
+            "hm",
+        ),
+        ({"type": "text", "text": "one"}, "one", None),
+        (["one ", "two", None], "one two", None),
+        (5, "5", None),
+    ],
+)
+def test_content_that_is_no_text_is_put_into_words(content: object, text: str, thoughts: str | None):
+    told = relay(keep=True)
+    payload = told.feed(chunk({"content": content}))
+    assert payload is not None
+    delta = orjson.loads(payload)["choices"][0]["delta"]
+    assert (delta["content"], delta.get("reasoning_content")) == (text, thoughts)
+    assert (told.text, told.characters) == (text, len(text + (thoughts or "")))
 
 
 def test_text_and_tool_calls_are_counted():

@@ -18,6 +18,7 @@ from gateway.forward.mended import mended, passable, sound
         (b'{"a": "x\xff"}', {"a": "x�"}),
         (b'{"a": NaN, "b": -Infinity}', {"a": None, "b": None}),
         (b'{"a": "\\ud83d"}', {"a": "\ud83d"}),
+        (b'{"a": "one\ttwo\n"}', {"a": "one\ttwo\n"}),
         (b'{"a": ', None),
         (b"", None),
         (b"[" * 100_000, None),
@@ -30,7 +31,14 @@ def test_what_is_forgiven(data: bytes, value: Any):
 
 
 @pytest.mark.parametrize(
-    ("data", "may"), [(b'{"a": "\\ud83d"}', True), (b'{"a": NaN}', False), (b'{"a": "\xff"}', False), (b"{", False)]
+    ("data", "may"),
+    [
+        (b'{"a": "\\ud83d"}', True),
+        (b'{"a": NaN}', False),
+        (b'{"a": "\xff"}', False),
+        (b'{"a": "\t"}', False),
+        (b"{", False),
+    ],
 )
 def test_only_halves_of_characters_go_on_as_they_came(data: bytes, may: bool):
     assert passable(data) is may

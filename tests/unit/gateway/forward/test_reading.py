@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from gateway.forward.http1.errors import CutShort, Malformed
 from gateway.forward.transport import Transport
 from router_core.errors import AttemptFailed
 from router_core.outcome import FailureKind
@@ -15,12 +16,12 @@ pytestmark = pytest.mark.anyio
 
 
 class Response:
-    """An answer that comes in given reads; a number is a wait before the next one."""
+    """An answer that comes in given reads; a number is a wait before the next one, an exception is raised."""
 
     status = 200
     closed = False
 
-    def __init__(self, *steps: bytes | float) -> None:
+    def __init__(self, *steps: bytes | float | Exception) -> None:
         self.steps = list(steps)
 
     @property
@@ -32,6 +33,8 @@ class Response:
             step = self.steps.pop(0)
             if isinstance(step, bytes):
                 return step
+            if isinstance(step, Exception):
+                raise step
             await asyncio.sleep(step)
         return b""
 
@@ -68,13 +71,39 @@ async def test_every_piece_starts_the_wait_anew():
     assert await read(Response(*(step for _ in range(8) for step in (b"x", 0.3))), stall_s=2.0) == b"x" * 8
 
 
-async def test_a_body_over_the_limit_is_refused_or_cut():
+async def test_a_body_over_the_limit_is_refused():
     response = Response(b"x" * 60, b"x" * 60)
     with pytest.raises(AttemptFailed) as caught:
         await read(response, 100, stall_s=1.0)
     assert caught.value.failure.kind is FailureKind.PROTOCOL
     assert response.closed
-    assert await read(Response(b"x" * 60, b"x" * 60), 100, cut=True) == b"x" * 100
+
+
+@pytest.mark.parametrize(
+    ("steps", "comes"),
+    [
+        ((b"ab", b"cd"), b"abcd"),
+        ((b"x" * 60, b"x" * 60, b"x" * 60), b"x" * 100),
+        ((b"ab", CutShort()), b"ab"),
+        ((Malformed(),), b""),
+        ((b"ab", 30.0, b"cd"), b"ab"),
+        ((30.0,), b""),
+    ],
+    ids=["whole", "too large", "cut", "not HTTP", "silent in the middle", "silent"],
+)
+async def test_what_only_explains_a_status_is_read_as_far_as_it_comes(steps: tuple[Any, ...], comes: bytes):
+    response: Any = Response(*steps)
+    async with asyncio.timeout(20):
+        assert await Transport().read_what_comes(response, 100, within_s=0.1) == comes
+    assert response.closed
+
+
+async def test_a_reader_of_an_explanation_can_be_cancelled():
+    response: Any = Response(b"{", 30.0)
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(0.02):
+            await Transport().read_what_comes(response, 100, within_s=60.0)
+    assert response.closed
 
 
 async def test_a_reader_that_is_cancelled_closes_the_socket():

@@ -12,7 +12,7 @@ import pytest
 
 from gateway.forward.http1 import errors
 from gateway.forward.http1.response import Response
-from tests.unit.gateway.forward.http1.scripted import OK, Reply, post, served, whole
+from tests.unit.gateway.forward.http1.scripted import OK, Reply, post, served, until, whole
 
 pytestmark = pytest.mark.anyio
 
@@ -203,6 +203,40 @@ async def test_a_bomb_without_end_is_held_back_while_what_came_of_it_is_read():
 async def test_garbage_that_says_gzip_is_refused(data: bytes):
     with pytest.raises(errors.Malformed):
         await asked([OK + b"Content-Encoding: gzip\r\nContent-Length: %d\r\n\r\n" % len(data) + data])
+
+
+async def test_what_nobody_can_decode_is_refused_unless_the_status_says_enough():
+    rest = b"Content-Encoding: br\r\nRetry-After: 7\r\nContent-Length: 3\r\n\r\n\x0b\x02\x80"
+    with pytest.raises(errors.Malformed):
+        await asked([OK + rest])
+    async with served([b"HTTP/1.1 429 Slow\r\n" + rest]) as (made, client):
+        for _ in range(2):
+            response = await post(made, client)
+            assert (response.status, response.headers["Retry-After"]) == (429, "7")
+            assert await whole(response) == b""
+    assert made.connections == 1
+
+
+async def test_others_get_their_turn_between_the_pieces_of_a_bomb():
+    bomb = gzip.compress(b"\0" * 20_000_000, mtime=0)
+    turns = 0
+
+    async def other() -> None:
+        nonlocal turns
+        while True:
+            turns += 1
+            await asyncio.sleep(0)
+
+    async with served([OK + b"Content-Encoding: gzip\r\nContent-Length: %d\r\n\r\n" % len(bomb) + bomb]) as (
+        made,
+        client,
+    ):
+        response = await post(made, client)
+        await until(lambda: response.ended)  # all of it has come: from now on nothing is waited for
+        task = asyncio.create_task(other())
+        assert len(await whole(response)) == 20_000_000
+        task.cancel()
+    assert turns >= 60
 
 
 async def test_headers_are_found_in_any_case_and_equal_ones_joined():

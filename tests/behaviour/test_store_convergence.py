@@ -250,7 +250,7 @@ async def test_a_killed_worker_loses_its_last_moments_and_nothing_of_the_others(
     url = f"sqlite:///{tmp_path}/state.db"
     running = _workers(url, tmp_path, 3)
     try:
-        await _all_count(tmp_path, 3, 600)
+        await _all_count(tmp_path, 3, 1500)
         os.kill(running[0].pid, signal.SIGKILL)
         await asyncio.to_thread(running[0].wait, 60)
         (tmp_path / "enough").touch()
@@ -264,7 +264,7 @@ async def test_a_killed_worker_loses_its_last_moments_and_nothing_of_the_others(
     counted = [_counted(tmp_path, number) for number in range(3)]
     total = await _total(url)
     assert counted[1] + counted[2] <= total <= sum(counted)
-    assert sum(counted) - total <= 300  # of six hundred or more: what one worker had not delivered yet
+    assert sum(counted) - total <= 1000  # of 1,500 or more: what one worker had not delivered yet
 
 
 @pytest.mark.slow

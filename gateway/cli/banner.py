@@ -14,7 +14,6 @@ def banner(services: Services, port: int) -> str:
     registry = services.config.current.registry
     live = [each.id for each in registry.deployments.values() if each.callable and each.enabled]
     absent = [each.id for each in registry.deployments.values() if not each.callable]
-    key = "any" if services.keys.empty else "$MOE_API_KEY"
     lines = [f"moe-gateway listens on {base}", ""]
     if services.demo:
         lines.append("no provider key is set: answers come from the built-in demo providers")
@@ -26,20 +25,23 @@ def banner(services: Services, port: int) -> str:
     lines += [f"warning: {text}" for text in services.warnings]
     if services.keys.empty:
         lines.append("warning: no keys are configured; everything is open to this machine")
-    lines += [
-        "",
-        "try it:",
-        f"  curl -s {base}/v1/chat/completions -H 'authorization: Bearer {key}' -H 'content-type: application/json' \\",
+    return "\n".join([*lines, "", *_trial(base, keyed=not services.keys.empty), "", f"dashboard: {base}/dashboard"])
+
+
+def _trial(base: str, *, keyed: bool) -> list[str]:
+    """Return commands to paste. A key is taken from the environment: double quotes, so that the shell looks it up."""
+    key, literal = ("$MOE_API_KEY", 'os.environ["MOE_API_KEY"]') if keyed else ("any", '"any"')
+    return [
+        "try it, with a client key in MOE_API_KEY:" if keyed else "try it:",
+        f"  curl -s {base}/v1/chat/completions -H \"authorization: Bearer {key}\" -H 'content-type: application/json' \\",
         """    -d '{"model": "auto", "messages": [{"role": "user", "content": "Write a haiku about routers"}]}'""",
         "",
         "or in Python:",
+        *(["  import os"] if keyed else []),
         "  from openai import OpenAI",
-        f'  client = OpenAI(base_url="{base}/v1", api_key="{key}")',
+        f'  client = OpenAI(base_url="{base}/v1", api_key={literal})',
         '  print(client.chat.completions.create(model="auto", messages=[{"role": "user", "content": "Hi"}]))',
-        "",
-        f"dashboard: {base}/dashboard",
     ]
-    return "\n".join(lines)
 
 
 def _demo_line(each: DemoProvider) -> str:

@@ -33,7 +33,8 @@ def _trial(base: str, *, keyed: bool) -> list[str]:
     key, literal = ("$MOE_API_KEY", 'os.environ["MOE_API_KEY"]') if keyed else ("any", '"any"')
     return [
         "try it, with a client key in MOE_API_KEY:" if keyed else "try it:",
-        f"  curl -s {base}/v1/chat/completions -H \"authorization: Bearer {key}\" -H 'content-type: application/json' \\",
+        f'  curl -s {base}/v1/chat/completions -H "authorization: Bearer {key}" \\',
+        """    -H 'content-type: application/json' \\""",
         """    -d '{"model": "auto", "messages": [{"role": "user", "content": "Write a haiku about routers"}]}'""",
         "",
         "or in Python:",

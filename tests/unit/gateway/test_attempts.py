@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -102,6 +103,26 @@ async def test_a_silent_deployment_under_the_operator_s_time_counts():
     ctx.deadline = parts.steady() + 0.2
     assert (await opened(parts, ctx)).deployment.id == "beta/m2"
     assert parts.learner.snapshot.circuit("acme/m1").consecutive == 1
+
+
+@pytest.mark.parametrize(
+    ("known_s", "left_s", "spare_s"),
+    [(0.0, 60.0, 30.0), (0.02, 60.0, 0.28), (2.0, 60.0, 3.25), (2.0, 4.0, 2.0)],
+    ids=["unknown: half", "quick: with room for a slow one", "known", "at most half"],
+)
+@pytest.mark.parametrize("stream", [False, True])
+def test_what_is_left_for_the_next_one(
+    known_s: float, left_s: float, spare_s: float, stream: bool, monkeypatch: pytest.MonkeyPatch
+):
+    parts, ctx, _ = stage()
+    facts = ctx.facts("beta/m2")
+    assert facts is not None
+    known = replace(facts.known, **{"first_p95_s" if stream else "latency_p95_s": known_s})
+    monkeypatch.setattr(RequestContext, "facts", lambda *_: facts._replace(known=known))
+    monkeypatch.setattr(parts, "steady", lambda: 1000.0)
+    ctx.deadline = 1000.0 + left_s
+    loop = AttemptLoop(parts, ctx, plan(ctx, "beta/m2"), AttemptRole.PRIMARY)
+    assert loop._spare_s(stream=stream) == pytest.approx(spare_s)
 
 
 # --- leave

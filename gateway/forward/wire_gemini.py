@@ -22,6 +22,7 @@ from gateway.forward.params import mapped, split, supported_params, untranslatab
 from gateway.forward.sse_reader import Item
 from gateway.forward.translate import Prepared, copy_of, drops
 from gateway.forward.wires import Auth, auth_headers, base_of, wire_of
+from gateway.forward.words import clean
 from router_core.errors import AttemptFailed, ConfigError
 from router_core.outcome import Failure, FailureKind
 from router_core.ports import Call, Event
@@ -233,7 +234,7 @@ def _refuse_blocked(parsed: Mapping[str, Any]) -> None:
     """Raise ``AttemptFailed`` when the prompt was refused before anything was written."""
     reason = (parsed.get("promptFeedback") or {}).get("blockReason")
     if reason and not parsed.get("candidates"):
-        message = f"the provider blocked the prompt: {str(reason)[:100]}"
+        message = f"the provider blocked the prompt: {clean(str(reason), 100)}"
         raise AttemptFailed(
             Failure(FailureKind.CONTENT_FILTER, message, status=400, code="content_filter", param="messages")
         )

@@ -6,6 +6,8 @@ from typing import Any
 
 import pytest
 
+from gateway.forward.wire_gemini import _refuse_blocked
+from router_core.errors import AttemptFailed
 from router_core.outcome import FailureKind as K
 from tests.unit.gateway.forward.calls import answer, call_to, events, failure, forwarder, text_of
 from tests.unit.gateway.forward.http1.scripted import OK, served
@@ -73,3 +75,12 @@ async def test_a_whole_answer_of_parts_is_put_into_words(stream: bool):
             found = await answer(one, call)
             assert found.body["choices"][0]["message"]["content"] == "one two"
             assert found.raw is None
+
+
+def test_the_reason_for_a_block_names_no_address():
+    with pytest.raises(AttemptFailed) as caught:
+        _refuse_blocked(
+            {"promptFeedback": {"blockReason": f"{'x' * 80} see https://10.0.0.1:8000/internal/path/of/it"}}
+        )
+    assert caught.value.failure.kind is K.CONTENT_FILTER
+    assert "x see [address]" in caught.value.failure.message

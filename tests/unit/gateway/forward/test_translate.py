@@ -115,6 +115,36 @@ async def test_tool_results_images_and_system_go_up(fake: FakeProvider, made: Ht
     assert PIXEL.partition("base64,")[2] in sent
 
 
+@pytest.mark.parametrize(
+    ("messages", "roles"),
+    [
+        (
+            [{"role": "assistant", "content": "Hello!"}, {"role": "user", "content": "Hi."}],
+            ["user", "assistant", "user"],
+        ),
+        (
+            [
+                {"role": "system", "content": "Be brief."},
+                {"role": "assistant", "content": "Hello!"},
+                {"role": "user", "content": "Hi."},
+            ],
+            ["user", "assistant", "user"],
+        ),
+        ([{"role": "system", "content": "Write a haiku."}], ["user"]),
+        ([{"role": "user", "content": "Hi."}], ["user"]),
+    ],
+)
+async def test_a_conversation_that_no_user_opens_is_opened_for_anthropic(
+    messages: list[dict[str, Any]], roles: list[str]
+) -> None:
+    async with FakeProvider("anthropic") as fake, forwarder() as made:
+        whole = await answer(made, call_to(fake.base_url, "anthropic", {"messages": messages}))
+        assert whole.body["choices"][0]["message"]["content"]
+        sent = fake.requests[-1].body
+        assert [each["role"] for each in sent["messages"]] == roles
+        assert all(text in str(sent) for text in (each["content"] for each in messages))
+
+
 async def test_a_json_schema_gives_json_in_the_content(fake: FakeProvider, made: HttpForwarder) -> None:
     schema = {
         "type": "object",

@@ -143,13 +143,15 @@ class Relay:
             if type(choice) is not dict:
                 changed = True
                 continue
+            index = choice.get("index")
+            if type(index) is not int:
+                index = choice["index"] = choices.index(choice)
+                changed = True
             if self._n > 1:
-                index = choice.get("index")
-                self._seen.add(index if type(index) is int else 0)
+                self._seen.add(index)
             reason = choice.get("finish_reason")
             if reason:
-                index = choice.get("index")
-                self.finished.add(index if type(index) is int else 0)
+                self.finished.add(index)
                 self.finish_reason = self.finish_reason or str(reason)
             delta = choice.get("delta")
             if type(delta) is not dict:  # clients read its fields without a look

@@ -8,7 +8,7 @@ from typing import Any, Protocol
 
 import orjson
 
-from gateway.forward.answers import as_events, check, parse
+from gateway.forward.answers import as_events, check, parse, worded
 from gateway.forward.failures import error_in_success, failed
 from gateway.forward.http1.target import Target
 from gateway.forward.relay import peek, refuse_errors
@@ -90,7 +90,8 @@ def _whole(translator: Translator, call: Call, prepared: Prepared, raw: bytes) -
     except Exception as exc:
         # litellm's readers raise whatever their first missing key raises
         raise failed(FailureKind.PROTOCOL, "the provider's answer cannot be read", status=200) from exc
-    return check(body), raw if body is parsed and valid else None
+    intact = not worded(check(body)) and body is parsed and valid
+    return body, raw if intact else None
 
 
 def copy_of(value: Any) -> Any:

@@ -95,7 +95,9 @@ def test_the_end_mark_and_broken_events_are_counted_and_never_sent():
     assert (told.skipped, told.done) == (1, True)
 
 
-@pytest.mark.parametrize("shape", [{"choices": []}, {"choices": [{"delta": {}}]}, {"choices": [], "more": [{}]}])
+@pytest.mark.parametrize(
+    "shape", [{"choices": []}, {"choices": [{"index": 0, "delta": {}}]}, {"choices": [], "more": 1}]
+)
 def test_shapes_nobody_knows_are_passed_on(shape: dict[str, object]):
     raw = orjson.dumps({"model": "m", **shape})
     assert relay().feed(Event(orjson.loads(raw), raw)) is raw
@@ -109,6 +111,17 @@ def test_what_is_no_list_of_choices_is_an_empty_one(shape: dict[str, object], mo
     payload = told.feed(Event(orjson.loads(raw), raw))
     chunk = told.usage_chunk if more and payload is None else orjson.loads(payload or b"")
     assert chunk == {"model": "m", "choices": [], **more}
+
+
+@pytest.mark.parametrize("number", [{}, {"index": None}, {"index": "0"}])
+def test_a_choice_without_a_number_has_its_place(number: dict[str, object]):
+    told = relay(n=2)
+    payload = told.feed(Event({"model": "m", "choices": [{"delta": {}}, {"delta": {}, "finish_reason": "stop"}]}))
+    assert payload is not None
+    assert [choice["index"] for choice in orjson.loads(payload)["choices"]] == [0, 1]
+    assert (told.finished, told.complete) == ({1}, False)
+    assert told.feed(Event({"model": "m", "choices": [{**number, "delta": {}, "finish_reason": "stop"}]})) is not None
+    assert told.complete
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from gateway.forward import relay
 from gateway.forward.wire_gemini import _refuse_blocked
 from router_core.errors import AttemptFailed
 from router_core.outcome import FailureKind as K
@@ -29,7 +30,10 @@ BODIES: dict[str, list[Any]] = {
     ("status", "kind"), [(401, K.AUTH), (429, K.RATE_LIMITED), (503, K.SERVER), (413, K.INVALID_REQUEST)]
 )
 @pytest.mark.parametrize("what", BODIES)
-async def test_a_status_stands_whether_its_words_can_be_read_or_not(status: int, kind: K, what: str):
+async def test_a_status_stands_whether_its_words_can_be_read_or_not(
+    status: int, kind: K, what: str, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(relay, "_ERROR_WITHIN_S", 0.1)
     first, *rest = BODIES[what]
     reply = [b"HTTP/1.1 %d X\r\nRetry-After: 9\r\n" % status + first, *rest]
     async with served(reply) as (made, _), forwarder() as one:

@@ -1,4 +1,4 @@
-"""Conversations that move between vendors: what only its maker understands is left out for everybody else.
+"""Conversations that move between vendors: what only its maker understands is left out or renamed for everybody else.
 
 Signed thinking blocks, thought signatures and reasoning texts belong to the vendor that wrote them; another one refuses
 them or takes them for content. The conversation itself (texts, tool calls, tool results, images) is the same
@@ -15,6 +15,7 @@ _GEMINI: Final = frozenset({"gemini", "vertex_ai"})
 _OPEN_WEIGHTS: Final = frozenset(
     {"deepseek", "hosted_vllm", "openai_like", "custom_openai", "openrouter", "groq", "together_ai", "fireworks_ai"}
 )
+_DEVELOPER: Final = frozenset({"openai", "azure"})
 
 BOUND: Final[Mapping[str, frozenset[str]]] = {
     "thinking_blocks": _CLAUDE,
@@ -31,15 +32,23 @@ BOUND: Final[Mapping[str, frozenset[str]]] = {
 def portable(
     messages: Sequence[Mapping[str, Any]], wire: str
 ) -> tuple[list[Mapping[str, Any]] | None, tuple[str, ...]]:
-    """Return the messages as another vendor may have them, and what was left out; (None, ()) when nothing must go."""
+    """Return the messages as another vendor may have them, and what was left out; (None, ()) when nothing changes.
+
+    OpenAI's ``developer`` is everybody else's ``system``.
+    """
     dropped: dict[str, None] = {}
     changed: list[Mapping[str, Any]] = []
+    renamed = False
     for message in messages:
-        if message.get("role") == "assistant":
+        role = message.get("role")
+        if role == "assistant":
             changed.append(_without(message, wire, dropped))
+        elif role == "developer" and wire not in _DEVELOPER:
+            changed.append({**message, "role": "system"})
+            renamed = True
         else:
             changed.append(message)
-    return (changed, tuple(f"messages.{name}" for name in dropped)) if dropped else (None, ())
+    return (changed, tuple(f"messages.{name}" for name in dropped)) if dropped or renamed else (None, ())
 
 
 def _without(message: Mapping[str, Any], wire: str, dropped: dict[str, None]) -> Mapping[str, Any]:

@@ -63,3 +63,20 @@ def test_a_user_may_write_any_field():
     said = [{"role": "user", "content": "x", "reasoning": "mine"}]
     assert portable(said, "openai") == (None, ())
     assert "reasoning" in BOUND
+
+
+@pytest.mark.parametrize(
+    ("wire", "role"),
+    [
+        ("openai", "developer"),
+        ("azure", "developer"),
+        ("anthropic", "system"),
+        ("gemini", "system"),
+        ("groq", "system"),
+    ],
+)
+def test_openais_developer_is_everybody_elses_system(wire, role):
+    talk = [{"role": "developer", "content": "Be brief.", "name": "me"}, {"role": "user", "content": "Hi"}]
+    messages, dropped = portable(talk, wire)
+    assert (messages or talk)[0] == {"role": role, "content": "Be brief.", "name": "me"}
+    assert (talk[0]["role"], dropped) == ("developer", ())

@@ -13,6 +13,7 @@ import orjson
 
 from gateway.forward.chunks import Frame, completion, extras, message_dict, usage_dict, whole_number
 from gateway.forward.failures import failed, from_error_event
+from gateway.forward.gemini_native import put_back, take_out
 from gateway.forward.http1.target import Target, target
 from gateway.forward.litellm_door import Door, Quiet
 from gateway.forward.media import images_by, refuse_remote_media
@@ -67,15 +68,18 @@ class GeminiTranslator:
         options.update(copy_of(params.extra))
         options.pop("stream", None)
         provider = "vertex_ai" if self._vertex else "gemini"
+        messages = copy_of(body.get("messages") or [])
         try:
+            native = take_out(messages, options, model)
             data = self._door.gemini_body(
-                messages=copy_of(body.get("messages") or []),
+                messages=messages,
                 model=model,
                 optional_params=options,
                 custom_llm_provider=provider,
                 litellm_params={},
                 cached_content=None,
             )
+            put_back(native, data)
         except Exception as exc:
             raise untranslatable(exc) from exc
         auth = wire_of(call.provider.wire).auth if self._vertex else Auth.GOOGLE

@@ -145,6 +145,31 @@ async def test_a_conversation_that_no_user_opens_is_opened_for_anthropic(
         assert all(text in str(sent) for text in (each["content"] for each in messages))
 
 
+@pytest.mark.parametrize(
+    "model", ["gemini-2.5-flash", "gemini-99-unheard-of", "behind-an-address-of-its-own", "gemma-9"]
+)
+@pytest.mark.parametrize("alone", [True, False])
+async def test_every_gemini_gets_a_system_instruction_and_a_schema(model: str, alone: bool) -> None:
+    schema = {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}
+    asked = {"type": "json_schema", "json_schema": {"name": "place", "schema": schema}}
+    messages: list[dict[str, Any]] = [{"role": "system", "content": [{"type": "text", "text": "Be brief."}]}]
+    if not alone:
+        messages += [{"role": "user", "content": "Where?"}, {"role": "system", "content": "And kind."}]
+    before = [dict(each) for each in messages]
+    async with FakeProvider("gemini") as fake, forwarder() as made:
+        body = {"messages": messages, "response_format": asked}
+        await answer(made, call_to(fake.base_url, "gemini", body, model=model))
+        sent = fake.requests[-1].body
+    assert messages == before
+    if model.startswith("gemma"):
+        assert "system_instruction" not in sent
+        return
+    assert sent["system_instruction"] == {"parts": [{"text": each} for each in ("Be brief.", "And kind.")[: 2 - alone]]}
+    assert sent["contents"] == [{"role": "user", "parts": [{"text": "." if alone else "Where?"}]}]
+    told = sent["generationConfig"]
+    assert (told.get("response_schema") or told["response_json_schema"])["required"] == ["city"]
+
+
 async def test_a_json_schema_gives_json_in_the_content(fake: FakeProvider, made: HttpForwarder) -> None:
     schema = {
         "type": "object",

@@ -11,6 +11,7 @@ from typing import Any, Final
 
 import orjson
 
+from gateway.forward.anthropic_request import limit, opened
 from gateway.forward.chunks import Frame, completion, extras, message_dict, usage_dict, whole_number
 from gateway.forward.failures import from_error_event
 from gateway.forward.http1.target import target
@@ -30,9 +31,6 @@ _NATIVE: Final = frozenset({"top_k", "thinking", "container", "mcp_servers", "in
 _NAMES: Final = "_anthropic_tool_name_map"
 _USUAL: Final = frozenset({"id", "type", "role", "model", "content", "stop_reason", "stop_sequence", "usage"})
 _TEXT: Final = frozenset({"type", "text"})
-_SYSTEM: Final = frozenset({"system", "developer"})
-_OPENING: Final[Mapping[str, str]] = {"role": "user", "content": "."}
-"""What litellm puts there, if it is told to; a blank is refused."""
 _NO_USAGE: Final[Mapping[str, Any]] = {
     "input_tokens": 0,
     "output_tokens": 0,
@@ -67,13 +65,14 @@ class AnthropicTranslator:
         options = copy_of(options)
         json_mode = bool(options.pop("json_mode", False))
         options.update(copy_of(params.extra))
+        limit(options, body, call.deployment)
         if call.stream:
             options["stream"] = True
         messages = copy_of(body.get("messages") or [])
         remembered: dict[str, Any] = {}
         given = {name.lower(): value for name, value in call.provider.headers.items()}
         try:
-            messages = _opened(messages)
+            messages = opened(messages)
             headers = self._config.validate_environment(given, model, messages, options, {}, api_key=key or "none")
             data = self._config.transform_request(model, messages, options, remembered, headers)
         except Exception as exc:
@@ -127,14 +126,6 @@ class AnthropicTranslator:
             tool_name_reverse_map=prepared.memory["names"],
         )
         return AnthropicDecoder(parser, call.deployment.upstream_model)
-
-
-def _opened(messages: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Return a conversation that a user opens: OpenAI takes one that an answer opens, or a system text alone."""
-    begin = next((i for i, each in enumerate(messages) if each.get("role") not in _SYSTEM), len(messages))
-    if begin == len(messages) or messages[begin].get("role") == "assistant":
-        messages.insert(begin, dict(_OPENING))
-    return messages
 
 
 class AnthropicDecoder:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -143,6 +144,27 @@ async def test_a_conversation_that_no_user_opens_is_opened_for_anthropic(
         sent = fake.requests[-1].body
         assert [each["role"] for each in sent["messages"]] == roles
         assert all(text in str(sent) for text in (each["content"] for each in messages))
+
+
+@pytest.mark.parametrize("model", ["claude-sonnet-4-5", "claude-opus-9"])
+@pytest.mark.parametrize(
+    ("body", "most", "limit"),
+    [
+        ({}, 32_000, 32_000),
+        ({"reasoning_effort": "low"}, 32_000, 32_000),
+        ({"max_tokens": 50}, 32_000, 50),
+        ({"max_completion_tokens": 60}, 32_000, 60),
+        ({"thinking": {"type": "enabled", "budget_tokens": 2000}}, 1500, None),  # more thoughts than it can write
+    ],
+)
+async def test_anthropic_may_write_all_that_the_deployment_can(
+    model: str, body: dict[str, Any], most: int, limit: int | None
+) -> None:
+    async with FakeProvider("anthropic") as fake, forwarder() as made:
+        call = call_to(fake.base_url, "anthropic", body, model=model)
+        await answer(made, replace(call, deployment=replace(call.deployment, max_output_tokens=most)))
+        sent = fake.requests[-1].body["max_tokens"]
+    assert sent == limit if limit is not None else sent > 2000
 
 
 @pytest.mark.parametrize(

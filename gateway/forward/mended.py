@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from typing import Any
 
 import orjson
@@ -11,14 +12,14 @@ import orjson
 def mended(data: bytes) -> Any:
     """Return what bytes say that orjson refuses; None when that is no JSON either.
 
-    Forgiven: bytes that are not UTF-8 (U+FFFD), a byte order mark, NaN and Infinity (null), control characters within
-    a string, and half a surrogate pair: providers that cut a stream by UTF-16 units send the halves of one emoji in
-    two events. A half stays as it is in the string; joined to its other half it is a character again
+    Forgiven: bytes that are not UTF-8 (U+FFFD), a byte order mark, NaN, Infinity and 1e999 (null), control characters
+    within a string, and half a surrogate pair: providers that cut a stream by UTF-16 units send the halves of one emoji
+    in two events. A half stays as it is in the string; joined to its other half it is a character again
     (``chunks.joined``).
     """
     text = data.decode("utf-8", "replace").removeprefix("\ufeff")
     try:
-        return json.loads(text, parse_constant=_nothing, strict=False)
+        return json.loads(text, parse_constant=_nothing, parse_float=_finite, strict=False)
     except (ValueError, RecursionError):
         return None
 
@@ -26,7 +27,7 @@ def mended(data: bytes) -> Any:
 def passable(data: bytes) -> bool:
     """Say whether bytes that ``mended`` could read may go on as they came: halves of characters, nothing worse."""
     try:
-        json.loads(data.decode("utf-8"), parse_constant=_refuse)
+        json.loads(data.decode("utf-8"), parse_constant=_refuse, parse_float=_within)
     except (ValueError, RecursionError):
         return False
     return True
@@ -36,6 +37,18 @@ def sound(value: Any) -> Any:
     """Return JSON data without lone halves of characters: pairs are joined, halves become U+FFFD."""
     text = json.dumps(value, ensure_ascii=False)
     return orjson.loads(text.encode("utf-16", "surrogatepass").decode("utf-16", "replace"))
+
+
+def _finite(text: str) -> float | None:
+    """Read a number; one too large for a double is none, as Infinity is."""
+    number = float(text)
+    return number if math.isfinite(number) else None
+
+
+def _within(text: str) -> float:
+    if _finite(text) is None:
+        raise ValueError(text)
+    return 0.0
 
 
 def _nothing(name: str) -> None:

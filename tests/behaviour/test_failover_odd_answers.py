@@ -165,6 +165,9 @@ CASES: dict[str, Odd] = {
     "blank lines first": answered(
         b"HTTP/1.1 200 OK\r\n\r\n\n", 0.1, b"\n", json.dumps(completion()).encode(), sees=SAID
     ),
+    "a number too large for one, whole": answered(
+        whole(json.dumps(completion()).replace('"created": 1', '"created": 1e999').encode()), sees=SAID
+    ),
     "usage that is a list, whole": answered(whole({**completion(), "usage": [1]}), sees=SAID),
     "processing": answered(b"HTTP/1.1 102 Processing\r\n\r\n" * 2 + whole(completion()), sees=SAID),
     "tool calls that are none": answered(

@@ -17,6 +17,7 @@ from gateway.forward.mended import mended, passable, sound
         (b'\xef\xbb\xbf{"a": 1}', {"a": 1}),
         (b'{"a": "x\xff"}', {"a": "x�"}),
         (b'{"a": NaN, "b": -Infinity}', {"a": None, "b": None}),
+        (b'{"a": 1e999, "b": [-1e999, 1.5]}', {"a": None, "b": [None, 1.5]}),
         (b'{"a": "\\ud83d"}', {"a": "\ud83d"}),
         (b'{"a": "one\ttwo\n"}', {"a": "one\ttwo\n"}),
         (b'{"a": ', None),
@@ -35,6 +36,8 @@ def test_what_is_forgiven(data: bytes, value: Any):
     [
         (b'{"a": "\\ud83d"}', True),
         (b'{"a": NaN}', False),
+        (b'{"a": "\\ud83d", "b": 1e999}', False),
+        (b'{"a": "\\ud83d", "b": 1e9}', True),
         (b'{"a": "\xff"}', False),
         (b'{"a": "\t"}', False),
         (b"{", False),

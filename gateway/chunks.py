@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final, NamedTuple
 
@@ -28,6 +28,7 @@ CONTENT: Final = (
 
 _DATED: Final = re.compile(r"[-@:]?v?\d[\d.\-]*\Z")
 _CHARS_PER_TOKEN: Final = 4
+_LONGEST_NAME: Final = 200
 
 
 class Tail(NamedTuple):
@@ -101,12 +102,15 @@ def characters(chunk: Mapping[str, Any]) -> int:
     return count
 
 
-def to_json(chunk: Mapping[str, Any]) -> bytes:
-    """Return a chunk's JSON; half of a character, which UTF-8 cannot say, is escaped."""
+def to_json(chunk: Mapping[str, Any], default: Callable[[Any], Any] | None = None) -> bytes:
+    """Return the JSON of what a provider may have a part in; ``default`` puts what JSON does not know into its words.
+
+    Half of a character, which UTF-8 cannot say, is escaped; numbers may be larger and nesting deeper than orjson's.
+    """
     try:
-        return orjson.dumps(chunk)
+        return orjson.dumps(chunk, default)
     except TypeError:
-        return json.dumps(chunk, separators=(",", ":")).encode()
+        return json.dumps(chunk, separators=(",", ":"), default=default).encode()
 
 
 def joined(parts: Iterable[str]) -> str:
@@ -141,6 +145,11 @@ def joined_calls(pieces: Iterable[object]) -> list[dict[str, Any]]:
             more = function.get("arguments")
             known["arguments"] += more if type(more) is str else ""
     return calls
+
+
+def safe_name(value: object) -> str:
+    """Return a provider's name for something as it may be written down: bounded, whole characters; empty for none."""
+    return joined((value[:_LONGEST_NAME],)) if type(value) is str else ""
 
 
 def before_content(failure: Failure) -> Failure:

@@ -10,8 +10,6 @@ from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import aclosing
 from typing import Any
 
-import orjson
-
 from gateway import chunks
 from gateway.attempts import AttemptLoop, Exhausted
 from gateway.calls import LiveCall
@@ -108,7 +106,7 @@ def _rendered(
     headers = routing_headers(ctx, services.steady()) | served_headers(ctx, live.deployment.id, model)
     headers |= limit_headers(services, ctx)
     headers["x-router-cost-usd"] = f"{ctx.spent_usd:.8f}"
-    return Reply(200, headers, raw if raw is not None else orjson.dumps(body), after=after)
+    return Reply(200, headers, raw if raw is not None else chunks.to_json(body, str), after=after)
 
 
 async def _streamed(services: Services, ctx: RequestContext, loop: AttemptLoop, live: LiveCall) -> Reply:
@@ -185,7 +183,7 @@ def _endings(ctx: RequestContext, stream: ClientStream) -> list[bytes]:
     if ctx.hints.explain:
         last = last or {**_skeleton(stream), "choices": []}
         last["router"] = explain(ctx)
-    return [orjson.dumps(last, default=str)] if last is not None else []
+    return [chunks.to_json(last, str)] if last is not None else []
 
 
 def _skeleton(stream: ClientStream) -> dict[str, Any]:
@@ -204,7 +202,7 @@ def _error_event(ctx: RequestContext, stream: ClientStream, message: str, code: 
     event = {**_skeleton(stream), "choices": [{"index": 0, "delta": {}, "finish_reason": "error"}], **error}
     if ctx.hints.explain:
         event["router"] = explain(ctx)
-    return orjson.dumps(event, default=str)
+    return chunks.to_json(event, str)
 
 
 def explain(ctx: RequestContext) -> dict[str, Any]:

@@ -152,7 +152,7 @@ class Relay:
             reason = choice.get("finish_reason")
             if reason:
                 self.finished.add(index)
-                self.finish_reason = self.finish_reason or str(reason)
+                self.finish_reason = self.finish_reason or chunks.safe_name(str(reason))
             delta = choice.get("delta")
             if type(delta) is not dict:  # clients read its fields without a look
                 message = choice.pop("message", None)
@@ -213,12 +213,11 @@ class Relay:
         """Return what the stream said of itself at its end."""
         first = self.first or {}
         refused = self.refusal or self.finish_reason == "content_filter"
-        name = first.get("id")
         return Tail(
             self.finish_reason,
             refused,
             self.tool_calls,
-            name if type(name) is str else "",
+            chunks.safe_name(first.get("id")),
             self.skipped,
             provider_cost_usd,
         )

@@ -42,14 +42,13 @@ def close(ctx: RequestContext, live: LiveCall, *, told: bool = True) -> None:
     body = body_of(live)
     facts = chunks.read_answer(body)
     usage = usage_of(body.get("usage")) or chunks.estimate_usage(ctx.routing.input_tokens, facts.characters)
-    name = body.get("id")
     live.close(
         usage,
         chunks.Tail(
-            facts.finish_reason,
+            chunks.safe_name(str(facts.finish_reason)) if facts.finish_reason else None,
             facts.refusal,
             facts.tool_calls,
-            name if isinstance(name, str) else "",
+            chunks.safe_name(body.get("id")),
             0,
             cost_of(body.get("usage")),
         ),

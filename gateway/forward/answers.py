@@ -9,7 +9,7 @@ import orjson
 
 from gateway.chunks import mend_content
 from gateway.forward.failures import error_in_success, failed
-from gateway.forward.mended import mended, sound
+from gateway.forward.mended import mended, sound, too_deep
 from router_core.errors import AttemptFailed
 from router_core.outcome import Failure, FailureKind
 from router_core.ports import Event
@@ -18,13 +18,16 @@ from router_core.ports import Event
 def parse(raw: bytes) -> tuple[Any, bool]:
     """Return (the parsed JSON, whether its bytes may go on as they came). Raises ``AttemptFailed``."""
     try:
-        return orjson.loads(raw), True
+        found = orjson.loads(raw)
     except orjson.JSONDecodeError as exc:
         found = mended(raw)
         if found is None:
             what = "empty" if not raw.strip() else "not JSON"
             raise failed(FailureKind.PROTOCOL, f"the provider's answer is {what}", status=200) from exc
-    return sound(found), False
+        return sound(found), False
+    if too_deep(raw, found):
+        raise failed(FailureKind.PROTOCOL, "the provider's answer is nested too deeply", status=200)
+    return found, True
 
 
 def check(body: Any, *, added: frozenset[str] = frozenset()) -> dict[str, Any]:

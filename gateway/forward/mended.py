@@ -4,9 +4,14 @@ from __future__ import annotations
 
 import json
 import math
-from typing import Any
+from typing import Any, Final
 
 import orjson
+
+_DEEP: Final = 400
+"""Levels that nobody has trouble with."""
+_SPARE: Final = 200
+"""Levels left for whoever writes, or reads, from deeper in a program than we are here."""
 
 
 def mended(data: bytes) -> Any:
@@ -37,6 +42,22 @@ def sound(value: Any) -> Any:
     """Return JSON data without lone halves of characters: pairs are joined, halves become U+FFFD."""
     text = json.dumps(value, ensure_ascii=False)
     return orjson.loads(text.encode("utf-16", "surrogatepass").decode("utf-16", "replace"))
+
+
+def too_deep(data: bytes, value: Any) -> bool:
+    """Say whether a value that was read from ``data`` nests so deeply that not everybody could write it again.
+
+    Mostly there is no need to try.
+    """
+    if len(data) <= 2 * _DEEP or data.count(b"[") + data.count(b"{") <= _DEEP:
+        return False
+    for _ in range(_SPARE):
+        value = [value]
+    try:
+        json.dumps(value)
+    except RecursionError:
+        return True
+    return False
 
 
 def _finite(text: str) -> float | None:

@@ -12,13 +12,15 @@ from gateway.forward.exceptions import from_exception
 from gateway.forward.failures import failed, from_error_event
 from gateway.forward.http1.errors import Http1Error
 from gateway.forward.http1.response import Response
-from gateway.forward.mended import mended, passable
+from gateway.forward.mended import mended, passable, too_deep
 from gateway.forward.sse_reader import EventTooLarge, Item, SseReader
 from gateway.forward.transport import Transport
 from router_core.errors import AttemptFailed
 from router_core.outcome import FailureKind
 from router_core.ports import Event
 
+_LONG: Final = 800
+"""Most events are shorter, in bytes: these nest not too deeply."""
 _READING: Final = (Http1Error, ValueError, LookupError, AttributeError, TypeError)
 """What can go wrong while reading: the connection, or a reader of a translated wire at its first missing key."""
 
@@ -62,6 +64,8 @@ class RelayDecoder:
                     continue
                 chunk = mended(data)
                 raw = data if chunk is not None and passable(data) else None
+            if len(data) > _LONG and too_deep(data, chunk):
+                chunk = None
             if name == b"error" or b'"error"' in data or type(chunk) is not dict or "choices" not in chunk:
                 odd = self._odd(name, data, chunk)
                 if odd is not None:

@@ -16,6 +16,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
+from gateway.chunks import joined
 from gateway.secrets import scrub
 
 MAX_MESSAGE: Final = 2000
@@ -46,7 +47,7 @@ class Words:
 
 def clean(text: str, limit: int = MAX_MESSAGE) -> str:
     """Return text that may be shown: no secrets, addresses or control characters, at most ``limit`` characters."""
-    cut = text[: limit * 2]
+    cut = joined((text[: limit * 2],))
     return scrub(_ADDRESSES.sub(_NOWHERE, _CONTROLS.sub(" ", cut))).strip()[:limit]
 
 

@@ -56,6 +56,7 @@ class Odd:
     stream: bool = True
     error: bool = False
     body: dict[str, Any] = field(default_factory=dict)
+    finish: str = "stop"
     modes: tuple[str, ...] = ("error",)
 
 
@@ -88,6 +89,18 @@ CASES: dict[str, Odd] = {
         event(chunk("a \ud83d")), event(chunk("\udc26 b")), STOP, DONE, sees="a \U0001f426 b", modes=("error", "buffer")
     ),
     "number that is none": streamed(event(json.dumps(chunk(SAID, logprobs=float("nan"))).encode()), STOP, DONE),
+    "half a character in a name": streamed(
+        *(
+            event({**chunk(word), "id": "a\ud83d", "system_fingerprint": "\ud83d"})
+            for word in ("one ", "two ", "three")
+        ),
+        event({**chunk(finish="stop\ud83d"), "id": "a\ud83d"}),
+        event({**LAST, "id": "a\ud83d"}),
+        DONE,
+        body={"stream_options": {"include_usage": True}},
+        finish="stop\ud83d",
+        modes=ALL,
+    ),
     "no end mark": streamed(ROLE, *PIECES, STOP),
     "last blank line missing": streamed(ROLE, *PIECES, STOP.rstrip()),
     "one line end between events": streamed(*(part[:-1] for part in (ROLE, *PIECES, STOP, DONE))),
@@ -131,6 +144,7 @@ CASES: dict[str, Odd] = {
     # what broke later is told, with the beginning as it was
     "error in vLLM's shape": error_after_one(event({"object": "error", "message": "x", "type": "T", "code": 500})),
     "error event of words": error_after_one(event(b"something broke", "error")),
+    "error with half a character": error_after_one(event({"error": {"message": "a\ud83d", "code": "\ud83d"}})),
     "error as text": error_after_one(event({"error": "out of memory"}), DONE),
     "error as detail": error_after_one(event({"detail": "out of memory"}), DONE),
     "error without a frame": error_after_one(b'{"error":{"message":"bare"}}'),
@@ -159,6 +173,9 @@ CASES: dict[str, Odd] = {
     "length that is none": answered(head("200 OK", "Content-Length: abc"), b"{}"),
     "compressed badly": answered(whole(completion(), "200 OK", "Content-Encoding: gzip")),
     "deep": answered(whole(b'{"choices":' + b"[" * 5000 + b"]" * 5000 + b"}")),
+    "deep, but not too deep": answered(
+        whole(json.dumps(completion())[:-1].encode() + b',"x":' + b"[" * 300 + b"]" * 300 + b"}"), sees=SAID
+    ),
     "byte order mark, whole": answered(whole(b"\xef\xbb\xbf" + json.dumps(completion()).encode()), sees=SAID),
     "half a character, whole": answered(whole(completion("half \ud83d")), sees="half �"),
     "numbers that are none, whole": answered(whole({**completion(), "score": float("nan")}), sees=SAID),
@@ -252,7 +269,7 @@ async def test_odd_bytes(stage: Stage, what: str, mode: str):
     elif odd.sees == OTHER:
         assert (text, reply.finish) == (TEXT, "stop"), reply.body
     else:
-        assert (text, reply.finish) == (odd.sees, "stop"), reply.body
+        assert (text, reply.finish) == (odd.sees, odd.finish), reply.body
         assert reply.done is odd.stream
         if odd.stream:
             assert all(isinstance(choice["delta"], dict) for each in reply.chunks for choice in each["choices"])

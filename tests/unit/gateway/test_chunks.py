@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import json
+
 import pytest
 
 from gateway.chunks import (
@@ -12,7 +14,9 @@ from gateway.chunks import (
     joined_calls,
     limit_name,
     read_answer,
+    safe_name,
     shown_model,
+    to_json,
 )
 from gateway.relay import Relay
 from router_core.deployment import Provider
@@ -66,6 +70,32 @@ def test_only_content_or_an_end_begins_an_answer(found, wanted):
 )
 def test_an_answer_that_was_all_in_what_is_no_json_is_unsaid(found, unsaid):
     assert ends_unsaid(found) is unsaid
+
+
+@pytest.mark.parametrize(
+    ("value", "name"),
+    [
+        ("chatcmpl-1", "chatcmpl-1"),
+        (5, ""),
+        (None, ""),
+        ("a\ud83d", "a\ufffd"),
+        ("\ud83d\udc26", "\U0001f426"),
+        ("x" * 999, "x" * 200),
+    ],
+)
+def test_a_name_of_a_providers_can_be_written_down(value, name):
+    assert safe_name(value) == name
+
+
+def test_whatever_a_provider_has_a_part_in_can_be_written():
+    deep = found = []
+    for _ in range(400):
+        found.append([])
+        found = found[0]
+    chunk = {"half": "\ud83d", "large": 10**30, "deep": deep, "set": {1}}
+    assert json.loads(to_json(chunk, str)) == {**chunk, "set": "{1}"}
+    with pytest.raises(TypeError):
+        to_json(chunk)
 
 
 @pytest.mark.parametrize("kind", FailureKind)

@@ -248,3 +248,7 @@ def test_no_answer_is_too_odd_to_judge(body: bytes, status: int) -> None:
 
 def test_cleaning_is_bounded() -> None:
     assert len(clean("y" * 100_000)) == MAX_MESSAGE
+
+
+def test_what_was_cleaned_can_be_written_down() -> None:
+    assert clean("half \ud83d of \ud83d\udc26") == "half \ufffd of \U0001f426"

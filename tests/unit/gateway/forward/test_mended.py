@@ -8,7 +8,10 @@ from typing import Any
 import orjson
 import pytest
 
-from gateway.forward.mended import mended, passable, sound
+from gateway.forward.answers import parse
+from gateway.forward.mended import mended, passable, sound, too_deep
+from gateway.forward.streams import RelayDecoder
+from router_core.errors import AttemptFailed
 
 
 @pytest.mark.parametrize(
@@ -51,3 +54,23 @@ def test_a_sound_value_can_be_written_in_utf8():
     found = sound({"pair": "\ud83d\udc26", "half": "a\ud83d", "list": [1, None, "x"]})
     assert found == {"pair": "\U0001f426", "half": "a�", "list": [1, None, "x"]}
     assert orjson.loads(orjson.dumps(found)) == json.loads(json.dumps(found))
+
+
+@pytest.mark.parametrize(("levels", "deep"), [(10, False), (300, False), (500, False), (1010, True)])
+@pytest.mark.parametrize("opens", [b"[", b'{"a":'])
+def test_what_nests_too_deeply_for_a_writer_is_no_answer(levels: int, deep: bool, opens: bytes):
+    closes = b"]" if opens == b"[" else b"}"
+    data = b'{"choices":[],"x":' + opens * levels + b"1" + closes * levels + b"}"
+    assert too_deep(data, orjson.loads(data)) is deep
+    (event,) = RelayDecoder().events([(b"", data)])
+    assert event.malformed is deep
+    if deep:
+        with pytest.raises(AttemptFailed):
+            parse(data)
+    else:
+        assert parse(data)[1]
+
+
+def test_what_has_many_parts_is_not_deep():
+    data = b"[" + b"[1]," * 5000 + b"[1]]"
+    assert not too_deep(data, orjson.loads(data))

@@ -217,5 +217,5 @@ def test_the_last_call_is_another_deployments_where_one_stands_ready(most: int):
 def test_only_the_first_choice_is_tried_twice_while_others_wait():
     server = failure(K.SERVER, status=500)
     assert isinstance(judge(server, FIRST), Again)
-    assert judge(server, Situation(calls=3, tries_here=1, remaining_s=60.0, fallback_ready=True)) == Next()
-    assert isinstance(judge(server, Situation(calls=3, tries_here=1, remaining_s=60.0, fallback_ready=False)), Again)
+    assert judge(server, Situation(calls=2, tries_here=1, remaining_s=60.0, fallback_ready=True)) == Next()
+    assert isinstance(judge(server, Situation(calls=2, tries_here=1, remaining_s=60.0, fallback_ready=False)), Again)

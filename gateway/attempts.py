@@ -62,6 +62,11 @@ class AttemptLoop:
         return len(self._queue)
 
     @property
+    def calls(self) -> int:
+        """How many calls were made."""
+        return self._calls
+
+    @property
     def upcoming(self) -> Attempt | None:
         """The next deployment of the plan."""
         return self._queue[0] if self._queue else None

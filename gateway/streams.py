@@ -192,7 +192,7 @@ class ClientStream:
         """Go on from what was sent with other deployments until the answer is whole; raises StreamFailed."""
         text = chunks.joined(self.relay.parts[: self._sent_parts])
         first = self.relay
-        for _ in range(self._ctx.policy.retry.max_attempts):
+        while self._loop.calls < self._ctx.policy.retry.max_attempts:
             if not self._loop.left:
                 self._loop.again(self.live.attempt)
             overrides = continuation(self._services, self._ctx, text)

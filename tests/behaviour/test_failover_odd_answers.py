@@ -191,7 +191,7 @@ CASES: dict[str, Odd] = {
         whole(completion(None, message={"content": SAID, "tool_calls": [None]})), sees=SAID
     ),
 }
-ALONE = ("cut, then well", "cut twice", "cut, with another")
+ALONE = ("cut, then well", "cut twice", "cut, with another", "cut every time")
 CUT = (sse(), ROLE, *PIECES[:2], 0.02, Then.RESET)
 
 
@@ -300,6 +300,14 @@ async def test_a_held_answer_that_breaks_every_time_is_an_error_that_says_so(sta
     assert reply.status == 502
     assert reply.error["code"] == "provider_protocol"
     assert [attempt["deployment"] for attempt in reply.error["attempts"]] == [f"p-{name}/{name}"] * 2
+
+
+async def test_a_stream_that_breaks_every_time_is_not_continued_for_ever(stage: Stage):
+    name = f"case-{len(CASES) + 3}"
+    stage.raw.play(name, *CUT)
+    reply = await stage.ask(f"{name}-alone", stream=True, mode="continue")
+    assert (reply.status, reply.text, reply.finish, reply.done) == (200, "one two ", "error", False)
+    assert len(stage.raw.calls(name)) == 4, "as many as retry.max_attempts"
 
 
 async def test_nothing_of_all_this_was_a_fault_of_the_gateway(stage: Stage):

@@ -7,13 +7,16 @@ import contextlib
 import logging
 import os
 import socket
+from functools import partial
 from types import FrameType
+from typing import Any
 
 import uvicorn
 
 from gateway.app import build, load_with_demo, start, stop
 from gateway.cli.banner import banner
 from gateway.config.settings import Settings
+from gateway.http.accepting import Acceptor
 from gateway.http.asgi import GatewayApp
 from gateway.http.server import guarded
 from gateway.memory import collector_rests, settle
@@ -95,6 +98,14 @@ class Server(uvicorn.Server):
             backlog=2048,
         )
         super().__init__(config)
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Listen on sockets that are open."""
+        make: Any = self.config.http_protocol_class
+        protocol = partial(make, config=self.config, server_state=self.server_state, app_state=self.lifespan.state)
+        acceptors: Any = [Acceptor(listener, protocol, self.config.backlog) for listener in sockets or ()]
+        self.servers = acceptors
+        self.started = True
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """Begin to drain; a second signal ends at once."""

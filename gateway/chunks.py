@@ -129,11 +129,13 @@ def joined_calls(pieces: Iterable[object]) -> list[dict[str, Any]]:
     A piece belongs to the last call of its index, unless it brings another id: some hosts number every call 0, or none.
     """
     calls: list[dict[str, Any]] = []
-    latest: dict[object, dict[str, Any]] = {}
+    latest: dict[int | None, dict[str, Any]] = {}
     for piece in pieces:
         if type(piece) is not dict:
             continue
         name, index = piece.get("id"), piece.get("index")
+        if type(index) is not int:
+            index = None
         call = latest.get(index)
         if call is None or (name and name != call["id"]):
             call = latest[index] = {"id": name, "type": piece.get("type") or "function"}

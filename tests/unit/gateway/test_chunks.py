@@ -260,6 +260,7 @@ def named(*calls: tuple[object, str, str]) -> list[dict[str, object]]:
         ([piece("1", id="a", name="f"), piece("2", id="b", name="f")], named(("a", "f", "1"), ("b", "f", "2"))),
         # said again in each piece
         ([piece("1", index=0, id="a", name="f"), piece("2", index=0, id="a", name="f")], named(("a", "f", "12"))),
+        ([piece("1", index=[], id="a", name="f"), piece("2", index={})], named(("a", "f", "12"))),
         (["x", None, piece(None, index=0, id="a", name="f"), {"index": 0, "function": "y"}], named(("a", "f", ""))),
         ([{"index": 0, "id": "a", "type": "custom", "custom": {"name": "f"}}], [{"id": "a", "type": "custom"}]),
     ],

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 
 import pytest
 
@@ -17,10 +17,11 @@ async def open_edge(anyio_backend: str, tmp_path_factory: pytest.TempPathFactory
 
 
 @pytest.fixture
-def edge(open_edge: Edge) -> Edge:
-    """The open gateway, with nothing recorded and nothing wrong."""
+def edge(open_edge: Edge) -> Iterator[Edge]:
+    """The open gateway, with nothing recorded and nothing wrong, now and for whoever comes next."""
     open_edge.reset()
-    return open_edge
+    yield open_edge
+    open_edge.reset()
 
 
 @pytest.fixture(scope="session")
@@ -31,10 +32,11 @@ async def hasty_edge(anyio_backend: str, tmp_path_factory: pytest.TempPathFactor
 
 
 @pytest.fixture
-def hasty(hasty_edge: Edge) -> Edge:
+def hasty(hasty_edge: Edge) -> Iterator[Edge]:
     """The hasty gateway, with nothing recorded and nothing wrong."""
     hasty_edge.reset()
-    return hasty_edge
+    yield hasty_edge
+    hasty_edge.reset()
 
 
 @pytest.fixture(scope="session")
@@ -60,7 +62,8 @@ async def keyed_edge(anyio_backend: str, tmp_path_factory: pytest.TempPathFactor
 
 
 @pytest.fixture
-def keyed(keyed_edge: Edge) -> Edge:
+def keyed(keyed_edge: Edge) -> Iterator[Edge]:
     """The gateway with keys, with nothing recorded and nothing wrong."""
     keyed_edge.reset()
-    return keyed_edge
+    yield keyed_edge
+    keyed_edge.reset()

@@ -47,20 +47,11 @@ NO_TAIL: Final = Tail()
 
 def begins(chunk: Mapping[str, Any]) -> bool:
     """Say whether a chunk holds real content or ends a choice."""
-    choices = chunk.get("choices")
-    if type(choices) is not list:
-        return False
-    for choice in choices:
-        if type(choice) is not dict:
-            continue
+    for choice in _choices(chunk):
         if choice.get("finish_reason"):
             return True
         delta = choice.get("delta")
-        if type(delta) is dict:
-            for name in CONTENT:
-                if delta.get(name):
-                    return True
-        elif choice.get("text"):
+        if _says(delta) if type(delta) is dict else choice.get("text"):
             return True
     return False
 
@@ -69,9 +60,20 @@ def ends_unsaid(events: Sequence[Event]) -> bool:
     """Say whether events hold one that was no JSON and no content at all: the answer can only have been in there."""
     if not any(event.malformed for event in events):
         return False
-    choices = [row for event in events if event.chunk is not None for row in event.chunk.get("choices") or ()]
-    deltas = [row.get("delta") for row in choices if type(row) is dict]
-    return not any(delta.get(name) for delta in deltas if type(delta) is dict for name in CONTENT)
+    return not any(_says(delta) for event in events if event.chunk is not None for delta in _deltas(event.chunk))
+
+
+def _choices(chunk: Mapping[str, Any]) -> list[dict[str, Any]]:
+    choices = chunk.get("choices")
+    return [choice for choice in choices if type(choice) is dict] if type(choices) is list else []
+
+
+def _deltas(chunk: Mapping[str, Any]) -> list[dict[str, Any]]:
+    return [delta for choice in _choices(chunk) if type(delta := choice.get("delta")) is dict]
+
+
+def _says(delta: Mapping[str, Any]) -> bool:
+    return any(delta.get(name) for name in CONTENT)
 
 
 def mend_content(message: dict[str, Any]) -> None:
@@ -94,12 +96,7 @@ def _words_of(part: Any) -> str:
 
 def characters(chunk: Mapping[str, Any]) -> int:
     """Return how many characters of content a chunk holds, thoughts included."""
-    count = 0
-    for choice in chunk.get("choices") or ():
-        delta = choice.get("delta") if type(choice) is dict else None
-        if type(delta) is dict:
-            count += sum(len(value) for name in CONTENT if type(value := delta.get(name)) is str)
-    return count
+    return sum(len(value) for delta in _deltas(chunk) for name in CONTENT if type(value := delta.get(name)) is str)
 
 
 def to_json(chunk: Mapping[str, Any], default: Callable[[Any], Any] | None = None) -> bytes:

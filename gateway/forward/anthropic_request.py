@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Any
 
+from gateway.forward.translate import OPENING
 from router_core.deployment import Deployment
-
-_SYSTEM: Final = frozenset({"system", "developer"})
-_OPENING: Final[Mapping[str, str]] = {"role": "user", "content": "."}
-"""What litellm puts there, if it is told to; a blank is refused."""
 
 
 def opened(messages: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """Return a conversation that a user opens: OpenAI takes one that an answer opens, or a system text alone."""
-    begin = next((i for i, each in enumerate(messages) if each.get("role") not in _SYSTEM), len(messages))
+    begin = next((i for i, each in enumerate(messages) if each.get("role") != "system"), len(messages))
     if begin == len(messages) or messages[begin].get("role") == "assistant":
-        messages.insert(begin, dict(_OPENING))
+        messages.insert(begin, dict(OPENING))
     return messages
 
 

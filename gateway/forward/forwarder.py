@@ -91,14 +91,14 @@ class HttpForwarder:
 
         Without TLS a connection costs next to nothing; litellm's own calls have connections of their own.
         """
-        wanted = {}
+        secure = {}
         for provider, deployment in deployments:
             with contextlib.suppress(ConfigError, InvalidAddress):
-                if lane_of(provider) is not Lane.ACOMPLETION:
-                    address = target(base_of(provider, deployment))
-                    wanted[address.origin] = address
-        secure = [address for (tls, _, _), address in wanted.items() if tls]
-        await asyncio.gather(*(self._transport.dial(address, connect_s=_DIAL_S) for address in secure))
+                address = target(base_of(provider, deployment))
+                tls, _, _ = address.origin
+                if tls and lane_of(provider) is not Lane.ACOMPLETION:
+                    secure[address.origin] = address
+        await asyncio.gather(*(self._transport.dial(address, connect_s=_DIAL_S) for address in secure.values()))
 
     async def send(self, call: Call) -> Answer | Stream:
         """Make one call. Raises ``AttemptFailed``. Cancelling closes the upstream socket at once."""

@@ -7,10 +7,10 @@ from __future__ import annotations
 
 from typing import Any, Final, NamedTuple
 
+from gateway.forward.translate import OPENING
+
 _WITHOUT: Final = "gemma"
 """Open weights on the same wire; these have neither."""
-_OPENING: Final = "."
-"""What litellm says where nobody says anything but the system."""
 
 
 class Native(NamedTuple):
@@ -27,7 +27,7 @@ def take_out(messages: list[dict[str, Any]], options: dict[str, Any], model: str
     system = [{"text": _text(each.get("content"))} for each in messages if each["role"] == "system"]
     messages[:] = [each for each in messages if each["role"] != "system"]
     if system and not messages:
-        messages.append({"role": "user", "content": _OPENING})
+        messages.append(dict(OPENING))
     return Native(system, options.pop("response_schema", None))
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 import orjson
 
@@ -17,6 +17,9 @@ from gateway.forward.transport import Transport
 from router_core.errors import AttemptFailed
 from router_core.outcome import FailureKind
 from router_core.ports import Answer, Call, Stream
+
+OPENING: Final[Mapping[str, str]] = {"role": "user", "content": "."}
+"""What a user says where a vendor needs one and nobody did; litellm's words, for a blank is refused."""
 
 
 @dataclass(frozen=True, slots=True)

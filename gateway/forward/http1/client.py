@@ -43,7 +43,7 @@ class Client:
         A kept connection that turns out to have been closed meanwhile is replaced once: nobody has read the request.
         Some servers say so with a 408 (RFC 9110, 15.5.9).
         """
-        proxy = proxy_of(target.origin) if self._trust_env else None
+        proxy = self._proxy(target.origin)
         request = head(target, headers, len(body), proxy) + body
         kept = self._take(target.origin)
         if kept is not None:
@@ -62,7 +62,7 @@ class Client:
     async def dial(self, target: Target, *, connect_s: float) -> None:
         """Open a connection ahead of a request, where its origin has none yet. Raises ``Http1Error``."""
         if not any(connection.origin == target.origin for connection in self._all):
-            proxy = proxy_of(target.origin) if self._trust_env else None
+            proxy = self._proxy(target.origin)
             self._keep(await self._connect(target.origin, proxy, connect_s))
 
     def close(self) -> None:
@@ -73,6 +73,9 @@ class Client:
         self._idle.clear()
         for connection in tuple(self._all):
             connection.abort()
+
+    def _proxy(self, origin: Origin) -> Proxy | None:
+        return proxy_of(origin) if self._trust_env else None
 
     async def _connect(self, origin: Origin, proxy: Proxy | None, connect_s: float) -> Connection:
         def make() -> Connection:

@@ -117,37 +117,34 @@ class MemoryStore:
 
     async def put(self, kind: str, document_id: str, data: bytes, expires: float | None = None) -> None:
         """Keep a document."""
-        shelf = self._memory.documents.get(kind)
-        if shelf is None:
-            shelf = self._memory.documents[kind] = Shelf(self._bounds.documents, _SHELF_BYTES)
-        shelf.put(document_id, bytes(data), expires)
+        self._shelf(kind).put(document_id, bytes(data), expires)
 
     async def swap(
         self, kind: str, document_id: str, data: bytes, expected: bytes | None, expires: float | None = None
     ) -> bool:
         """Keep a document if it is as expected; nothing awaits in between, so it is one transaction."""
-        if self._found(kind, document_id) != expected:
+        if self._shelf(kind).get(document_id, self._wall()) != expected:
             return False
         await self.put(kind, document_id, data, expires)
         return True
 
     async def get(self, kind: str, document_id: str) -> bytes | None:
         """Return a document that has not expired."""
-        return self._found(kind, document_id)
+        return self._shelf(kind).get(document_id, self._wall())
 
-    def _found(self, kind: str, document_id: str) -> bytes | None:
+    def _shelf(self, kind: str) -> Shelf:
         shelf = self._memory.documents.get(kind)
-        return None if shelf is None else shelf.get(document_id, self._wall())
+        if shelf is None:
+            shelf = self._memory.documents[kind] = Shelf(self._bounds.documents, _SHELF_BYTES)
+        return shelf
 
     async def list(self, kind: str, *, limit: int = 100, before: str = "") -> Sequence[tuple[str, bytes]]:
         """Return documents, newest id first."""
-        shelf = self._memory.documents.get(kind)
-        return [] if shelf is None else shelf.list(limit, before, self._wall())
+        return self._shelf(kind).list(limit, before, self._wall())
 
     async def delete(self, kind: str, document_id: str) -> None:
         """Forget a document."""
-        if (shelf := self._memory.documents.get(kind)) is not None:
-            shelf.drop(document_id)
+        self._shelf(kind).drop(document_id)
 
     async def ledger(
         self, *, since: float = 0.0, until: float | None = None, after: str = "", limit: int = 1000

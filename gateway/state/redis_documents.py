@@ -71,12 +71,12 @@ class RedisDocuments:
     async def swap(self, kind: str, document: Document, expected: bytes | None) -> bool:
         """Keep a document if what is there is as expected (None: nothing); whether it was written."""
         name, data, expires = document
-        written = False
-        for held in (None,) if expected is None else dict.fromkeys((plain(expected), pack(expected))):
-            written = written or await self._swapped(kind, (name, plain(data), expires), held)
-        if written:
-            await self._know(kind)
-        return written
+        forms = (None,) if expected is None else dict.fromkeys((plain(expected), pack(expected)))
+        for held in forms:
+            if await self._swapped(kind, (name, plain(data), expires), held):
+                await self._know(kind)
+                return True
+        return False
 
     async def _swapped(self, kind: str, document: Document, expected: bytes | None) -> bool:
         name, data, expires = document

@@ -7,7 +7,7 @@ import contextlib
 import logging
 import os
 import random
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from gateway import ledger
@@ -46,12 +46,10 @@ from gateway.store_errors import StoreError
 from gateway.upkeep import Upkeep
 from gateway.weights import load_classifier
 from router_core.classifier import classify
-from router_core.deployment import Deployment, Provider
 from router_core.features import extract
 from router_core.outcome import RequestOutcome
 from router_core.ports import StateStore
 from router_core.prompt import read_prompt
-from router_core.registry import Registry
 
 _log = logging.getLogger("gateway")
 
@@ -182,20 +180,13 @@ def warm_classifier(services: Services) -> None:
 
 async def _warm(services: Services) -> None:
     """Pay litellm's import before the first request needs it; the handshakes with providers nobody waits for."""
-    used = [*_used(services.config.current.registry)]
+    registry = services.config.current.registry
+    used = [(registry.providers[each.provider], each) for each in registry.deployments.values() if each.live]
     providers = {provider.id: provider for provider, _ in used}
     translated = [provider for provider in providers.values() if needs_litellm(provider)]
     if translated:
         await services.forwarder.warm(translated)
     services.tasks.append(asyncio.create_task(services.forwarder.dial(used), name="dial"))
-
-
-def _used(registry: Registry) -> Iterator[tuple[Provider, Deployment]]:
-    """Yield the deployments that may be called, each with its provider."""
-    for deployment in registry.deployments.values():
-        provider = registry.providers.get(deployment.provider)
-        if provider is not None and deployment.callable and deployment.enabled:
-            yield provider, deployment
 
 
 async def stop(services: Services) -> None:

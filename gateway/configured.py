@@ -40,4 +40,4 @@ def read_calibration(settings: Settings) -> Calibration | None:
 
 def has_callable(config: LoadedConfig) -> bool:
     """Say whether any deployment can be called as things are; else the demo providers stand in."""
-    return any(each.callable and each.enabled for each in config.registry.deployments.values())
+    return any(each.live for each in config.registry.deployments.values())

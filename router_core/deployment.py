@@ -211,6 +211,11 @@ class Deployment:
         write = 0.0 if price.cache_write is None else price.cache_write * 1e-6
         object.__setattr__(self, "dearest", max(rates[0], rates[1], write))
 
+    @property
+    def live(self) -> bool:
+        """Whether it may be called: it is enabled, and has its key."""
+        return self.callable and self.enabled
+
     def prior(self, task: str) -> QualityPrior:
         """Return the quality prior of a task, else the default one, else (0.5, 10)."""
         found = self.quality.get(task) or self.quality.get("default")

@@ -12,7 +12,7 @@ def banner(services: Services, port: int) -> str:
     host = "127.0.0.1" if settings.host in {"0.0.0.0", "::"} else settings.host  # noqa: S104 - shown, not bound
     base = f"http://{f'[{host}]' if ':' in host else host}:{port}"
     registry = services.config.current.registry
-    live = [each.id for each in registry.deployments.values() if each.callable and each.enabled]
+    live = [each.id for each in registry.deployments.values() if each.live]
     absent = [each.id for each in registry.deployments.values() if not each.callable]
     lines = [f"moe-gateway listens on {base}", ""]
     if services.demo:

@@ -134,7 +134,7 @@ async def _gateway(args: argparse.Namespace) -> AsyncIterator[tuple[httpx.AsyncC
         transport = httpx.ASGITransport(app=GatewayApp(services))
         async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1", timeout=TIMEOUT_S) as client:
             registry = holder.current.registry
-            yield client, [each.id for each in registry.deployments.values() if each.callable and each.enabled]
+            yield client, [each.id for each in registry.deployments.values() if each.live]
     finally:
         await stop(services)
 

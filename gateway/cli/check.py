@@ -53,7 +53,7 @@ def describe(config: LoadedConfig, settings: Settings) -> dict[str, Any]:
         "files": [str(path) for path in config.report.files if path.exists()],
         "providers": len(registry.providers),
         "deployments": len(registry.deployments),
-        "live": [each.id for each in registry.deployments.values() if each.callable and each.enabled],
+        "live": [each.id for each in registry.deployments.values() if each.live],
         "no_key": dict(config.report.no_key),
         "routes": list(registry.routes),
         "policies": list(config.policy.policies),

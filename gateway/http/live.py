@@ -89,7 +89,7 @@ def live_of(services: Any) -> Live:
                 id=deployment.id,
                 provider=deployment.provider,
                 model=deployment.model,
-                callable=deployment.callable and deployment.enabled,
+                callable=deployment.live,
                 state=state,
                 reason=circuit.reason if circuit.reason or state == "closed" else "provider",
                 retry_in_s=max(waits) if waits else None,

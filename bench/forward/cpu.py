@@ -24,6 +24,7 @@ from gateway.forward.forwarder import HttpForwarder
 from gateway.secrets import Secret
 from router_core.deployment import Deployment, Lane, Price, Provider
 from router_core.ports import Answer, Call
+from tests.fakes.ports import free_port
 
 PIECES = 50
 _WORDS = [f"word{n} " for n in range(PIECES)]
@@ -113,9 +114,7 @@ def _serve(port: int) -> None:
 
 @contextlib.contextmanager
 def _provider() -> Iterator[str]:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     process = multiprocessing.get_context("spawn").Process(target=_serve, args=(port,), daemon=True)
     process.start()
     try:

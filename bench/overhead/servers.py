@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import socket
 import subprocess
 import sys
 import time
@@ -23,6 +22,7 @@ import psutil
 
 from bench.overhead.setup import KEY, models
 from tests.fakes.gateway import ROOT, GatewayProcess
+from tests.fakes.ports import free_port
 
 LOCKS = Path(__file__).parent / "rivals"
 HOME = ROOT / "var" / "rivals"
@@ -70,13 +70,6 @@ def install() -> None:
         for name in ("package.json", "package-lock.json"):
             shutil.copy(LOCKS / name, portkey / name)
         subprocess.run(["npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund"], cwd=portkey, check=True)
-
-
-def free_port() -> int:
-    """Return a loopback port that was free a moment ago."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def pin(pid: int, core: int) -> None:

@@ -9,7 +9,6 @@ import asyncio
 import contextlib
 import shutil
 import signal
-import socket
 import subprocess
 import tempfile
 import time
@@ -20,6 +19,7 @@ from statistics import median, quantiles
 from gateway.state import Exchanger, open_store
 from router_core.budget import LeaseRequest
 from router_core.ports import Batch, StateStore
+from tests.fakes.ports import free_port
 
 _SERIES = {f"acme/m{n}|general": {f"f{k}": 1.0 for k in range(12)} for n in range(20)}
 
@@ -84,9 +84,7 @@ async def main() -> None:
         if binary is None:
             print("redis    not measured: no redis-server here")
             return
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            port = probe.getsockname()[1]
+        port = free_port()
         command = [binary, "--port", str(port), "--bind", "127.0.0.1", "--save", "", "--dir", str(Path(folder))]
         redis = await asyncio.to_thread(subprocess.Popen, command, stdout=subprocess.DEVNULL)
         try:

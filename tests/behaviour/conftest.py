@@ -9,6 +9,13 @@ import pytest
 from tests.fakes.edge import ADMIN, CLIENT, HASTY, OTHER_CLIENT, PROVIDER_KEYS, SCRAPER, Edge, bearer, running_edge
 
 
+def lent(shared: Edge) -> Iterator[Edge]:
+    """Yield a gateway that many tests share, with nothing recorded and nothing wrong, now and for whoever comes next."""
+    shared.reset()
+    yield shared
+    shared.reset()
+
+
 @pytest.fixture(scope="session")
 async def open_edge(anyio_backend: str, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Edge]:
     """A gateway without keys; what the providers recorded is another test's until ``edge`` forgets it."""
@@ -18,10 +25,8 @@ async def open_edge(anyio_backend: str, tmp_path_factory: pytest.TempPathFactory
 
 @pytest.fixture
 def edge(open_edge: Edge) -> Iterator[Edge]:
-    """The open gateway, with nothing recorded and nothing wrong, now and for whoever comes next."""
-    open_edge.reset()
-    yield open_edge
-    open_edge.reset()
+    """The open gateway, with nothing recorded and nothing wrong."""
+    yield from lent(open_edge)
 
 
 @pytest.fixture(scope="session")
@@ -34,9 +39,7 @@ async def hasty_edge(anyio_backend: str, tmp_path_factory: pytest.TempPathFactor
 @pytest.fixture
 def hasty(hasty_edge: Edge) -> Iterator[Edge]:
     """The hasty gateway, with nothing recorded and nothing wrong."""
-    hasty_edge.reset()
-    yield hasty_edge
-    hasty_edge.reset()
+    yield from lent(hasty_edge)
 
 
 @pytest.fixture(scope="session")
@@ -64,6 +67,4 @@ async def keyed_edge(anyio_backend: str, tmp_path_factory: pytest.TempPathFactor
 @pytest.fixture
 def keyed(keyed_edge: Edge) -> Iterator[Edge]:
     """The gateway with keys, with nothing recorded and nothing wrong."""
-    keyed_edge.reset()
-    yield keyed_edge
-    keyed_edge.reset()
+    yield from lent(keyed_edge)

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 
 import orjson
 import pytest
@@ -18,6 +18,7 @@ from router_core.breaker import CLOSED, Circuit, State, admits
 from router_core.ports import Batch, Pull
 from router_core.task import TaskType
 from tests.fakes.contexts import context, served, services
+from tests.fakes.edge import until
 from tests.fakes.outcomes import attempt
 from tests.unit.router_core.builders import NOW
 
@@ -90,14 +91,6 @@ class Watching:
 
     def tell(self, what: str, about: object) -> None:
         self.told.append((what, about))
-
-
-async def until(true: Callable[[], object]) -> None:
-    for _ in range(10_000):
-        if true():
-            return
-        await asyncio.sleep(0.005)
-    pytest.fail("it did not happen")
 
 
 def opened(parts: Services) -> None:

@@ -7,6 +7,7 @@ import pytest
 from aiohttp import web
 
 from gateway.observe.webhook import MAX_WAITING, Webhook, check_url
+from tests.fakes.edge import until
 
 pytestmark = pytest.mark.anyio
 
@@ -39,12 +40,6 @@ class Receiver:
         self.arrived.set()
         status = self.statuses.pop(0) if self.statuses else 200
         return web.Response(status=status, headers={"location": "/elsewhere"} if status == 302 else {})
-
-
-async def until(condition: Any) -> None:
-    async with asyncio.timeout(60):
-        while not condition():  # noqa: ASYNC110 - what is waited for is the product's, not ours to signal
-            await asyncio.sleep(0.01)
 
 
 async def test_an_event_is_posted_as_json():

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -66,12 +66,17 @@ async def listening(serve: Serve, **options: Any) -> AsyncIterator[int]:
         try:
             yield server.sockets[0].getsockname()[1]
         finally:
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
-            for writer in writers:
-                writer.transport.abort()
-            await asyncio.gather(*(writer.wait_closed() for writer in writers), return_exceptions=True)
+            await let_go(tasks, writers)
+
+
+async def let_go(tasks: Iterable[asyncio.Task[Any]], writers: Iterable[asyncio.StreamWriter]) -> None:
+    """End tasks, then connections; return when they are gone."""
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+    for writer in writers:
+        writer.transport.abort()
+    await asyncio.gather(*(writer.wait_closed() for writer in writers), return_exceptions=True)
 
 
 @asynccontextmanager
@@ -83,13 +88,6 @@ async def served(*replies: Reply, tls: ssl.SSLContext | None = None) -> AsyncIte
             yield made, client
         finally:
             client.close()
-
-
-async def until(true: Callable[[], object]) -> None:
-    """Wait for what nobody tells. Raises ``TimeoutError``."""
-    async with asyncio.timeout(60):
-        while not true():  # noqa: ASYNC110
-            await asyncio.sleep(0.005)
 
 
 async def post(made: Server, client: Client, body: bytes = b"{}", **headers: str) -> Response:

@@ -14,7 +14,8 @@ from gateway.forward.http1 import connection as connection_module
 from gateway.forward.http1 import errors
 from gateway.forward.http1.client import Client
 from gateway.forward.http1.target import target
-from tests.unit.gateway.forward.http1.scripted import BODY, OK, Server, listening, post, served, until, whole
+from tests.fakes.edge import until
+from tests.unit.gateway.forward.http1.scripted import BODY, OK, Server, listening, post, served, whole
 
 pytestmark = pytest.mark.anyio
 

@@ -12,7 +12,8 @@ import pytest
 
 from gateway.forward.http1 import errors
 from gateway.forward.http1.response import Response
-from tests.unit.gateway.forward.http1.scripted import OK, Reply, post, served, until, whole
+from tests.fakes.edge import until
+from tests.unit.gateway.forward.http1.scripted import OK, Reply, post, served, whole
 
 pytestmark = pytest.mark.anyio
 

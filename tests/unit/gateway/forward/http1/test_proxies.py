@@ -15,7 +15,7 @@ from gateway.forward.http1 import errors
 from gateway.forward.http1.client import Client
 from gateway.forward.http1.proxies import proxy_of
 from gateway.forward.http1.target import target
-from tests.unit.gateway.forward.http1.scripted import BODY, Server, listening, served, whole
+from tests.unit.gateway.forward.http1.scripted import BODY, Server, let_go, listening, served, whole
 
 pytestmark = pytest.mark.anyio
 
@@ -110,12 +110,7 @@ async def tunnels(certificate: str, agrees: bytes) -> AsyncIterator[tuple[Server
     context.load_cert_chain(certificate)
     async with served([BODY], tls=context) as (made, _), listening(serve) as port:
         yield made, asked, port
-        for task in pumps:
-            task.cancel()
-        await asyncio.gather(*pumps, return_exceptions=True)
-        for writer in onward:
-            writer.transport.abort()
-        await asyncio.gather(*(writer.wait_closed() for writer in onward), return_exceptions=True)
+        await let_go(pumps, onward)
 
 
 @pytest.mark.parametrize("agrees", [b"HTTP/1.1 200 OK\r\n\r\n", b"HTTP/1.0 200\r\nVia: x\r\n\r\n"])

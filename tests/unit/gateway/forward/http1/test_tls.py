@@ -15,7 +15,8 @@ from gateway.forward.http1 import errors
 from gateway.forward.http1.client import Client
 from gateway.forward.http1.connection import Connection
 from gateway.forward.http1.target import Target, target
-from tests.unit.gateway.forward.http1.scripted import BODY, OK, Serve, listening, until, whole
+from tests.fakes.edge import until
+from tests.unit.gateway.forward.http1.scripted import BODY, OK, Serve, listening, whole
 
 pytestmark = pytest.mark.anyio
 

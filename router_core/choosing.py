@@ -5,11 +5,14 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 from itertools import accumulate
-from typing import NamedTuple
+from operator import attrgetter
+from typing import Final, NamedTuple
 
 from router_core.decision import ScoredCandidate
 from router_core.deployment import Deployment
 from router_core.policy import ExplorationPolicy
+
+_SCORE: Final = attrgetter("score")
 
 
 class Choice(NamedTuple):
@@ -22,6 +25,9 @@ class Choice(NamedTuple):
 
 def rank(candidates: Sequence[ScoredCandidate]) -> tuple[ScoredCandidate, ...]:
     """Order by score, best first; ties go to the lower expected cost, then the id."""
+    scores = list(map(_SCORE, candidates))
+    if len(set(scores)) == len(scores):
+        return tuple(sorted(candidates, key=_SCORE, reverse=True))
     return tuple(sorted(candidates, key=_rank_key))
 
 
@@ -55,7 +61,7 @@ def choose_scored(
         if draws[1] < top.facts.ramp:
             return Choice(top, top.facts.ramp)
         return Choice(ranking[1], 1.0 - top.facts.ramp)
-    if not explore or len(ranking) < 2:
+    if not explore or len(ranking) < 2 or policy.share + policy.probe_share <= 0.0:
         return Choice(top, 1.0)
     dearest = policy.max_cost_ratio * max(top.facts.expected_cost_usd, 1e-6)
     plausible, others = _rivals(ranking, policy.max_score_gap, dearest)

@@ -5,13 +5,53 @@ The rules are asked in a fixed order, the cheapest and the most final first; the
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from operator import attrgetter
+
 from router_core.decision import Attempt, Facts, Rejection, Rule, make
 from router_core.deployment import Deployment
+from router_core.known import Able
 from router_core.pricing import affordable_output, worst_usd
+from router_core.registry import Resolved
 from router_core.request import RoutingRequest
 
 LEAST_OUTPUT_TOKENS = 16
 """Below this many affordable output tokens an answer is not worth its call."""
+
+_READY_IN_S, _INPUT_TOKENS = attrgetter("ready_in_s"), attrgetter("input_tokens")
+
+_REMEMBERED = 64
+"""Kinds of requests remembered for each name a client may ask for."""
+
+
+def ask_static(
+    resolved: Resolved, pool: Mapping[str, Deployment], request: RoutingRequest
+) -> tuple[Able, tuple[Rejection, ...]]:
+    """Ask everybody in ``pool`` the rules that need only the registry: who is able to serve, and the refusals.
+
+    What is answered depends on little that a request says, so the same few answers serve nearly all: they are kept
+    with the name that was asked for, unless fallbacks of the request's own joined its pool.
+    """
+    hints = request.hints
+    kind = (
+        request.needs,
+        request.allowed_models,
+        hints.only,
+        hints.exclude,
+        hints.max_price_prompt,
+        hints.max_price_completion,
+    )
+    whole = pool is resolved.pool
+    found: tuple[Able, tuple[Rejection, ...]] | None = resolved.memo.get(kind) if whole else None
+    if found is None:
+        verdicts = [(deployment, refuse_static(deployment, request)) for deployment in pool.values()]
+        able = Able([deployment for deployment, refusal in verdicts if refusal is None])
+        found = (able, tuple([refusal for _, refusal in verdicts if refusal is not None]))
+        if whole:
+            if len(resolved.memo) >= _REMEMBERED:
+                resolved.memo.clear()
+            resolved.memo[kind] = found
+    return found
 
 
 def refuse_static(deployment: Deployment, request: RoutingRequest) -> Rejection | None:
@@ -35,6 +75,21 @@ def refuse_static(deployment: Deployment, request: RoutingRequest) -> Rejection 
     if (most_in is not None and price.input > most_in) or (most_out is not None and price.output > most_out):
         return Rejection(deployment.id, Rule.PRICE, f"costs {price.input:g}/{price.output:g} USD per million tokens")
     return None
+
+
+def nobody_refused(known: Sequence[Facts], request: RoutingRequest, window: int) -> bool:
+    """Whether ``refuse_by_facts`` lets everybody pass, seen at once for nearly all requests; False when it may not.
+
+    ``window`` is the smallest context window of those who are asked.
+    """
+    hints = request.hints
+    return (
+        hints.min_quality is None
+        and hints.max_latency_ms is None
+        and hints.max_cost_usd is None
+        and not any(map(_READY_IN_S, known))
+        and max(map(_INPUT_TOKENS, known), default=0) + (request.max_output_tokens or 0) <= window
+    )
 
 
 def refuse_by_facts(deployment: Deployment, facts: Facts, request: RoutingRequest) -> Rejection | None:

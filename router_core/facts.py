@@ -5,20 +5,20 @@ Everything that is the same for all candidates is computed once in ``Context``.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Final, NamedTuple
 
 from router_core import breaker
 from router_core.breaker import Circuit
 from router_core.decision import Facts, make
 from router_core.deployment import Deployment
-from router_core.known import MINUTE_S, known_of
+from router_core.known import MINUTE_S, Able
 from router_core.policy import Policy
 from router_core.pricing import expected_usd, worst_usd
-from router_core.quality import length_factor, residuals, shifted
+from router_core.quality import length_factor, residuals
 from router_core.registry import Registry
 from router_core.request import RoutingRequest
-from router_core.snapshot import EMPTY_STATE, DeploymentState, Snapshot
+from router_core.snapshot import DeploymentState, Snapshot
 
 _CLOSED: Final = ("closed", 0.0, 1.0)
 
@@ -69,7 +69,7 @@ def _of_prompt(
     return residuals(state, features, rows), difficulty, length_factor(state, features, rows)
 
 
-def gather(deployments: Iterable[Deployment], ctx: Context) -> list[Facts]:
+def gather(able: Able, ctx: Context) -> list[Facts]:
     """Return everything a decision asks of its candidates, in their order.
 
     A loop over local names: this runs for each of up to hundreds of candidates of every request.
@@ -77,13 +77,11 @@ def gather(deployments: Iterable[Deployment], ctx: Context) -> list[Facts]:
     request, snapshot, registry, policy, _, minute, rows, states, residuals, difficulty, length, output_limit = ctx
     asked, n, warm, provider_open = request.input_tokens, request.n, request.warm_tokens, snapshot.provider_open
     gathered: list[Facts] = []
-    for deployment in deployments:
+    for deployment, known, slope, state in able.standing(states, rows, registry, policy, minute):
         name = deployment.id
-        state = states.get(name, EMPTY_STATE)
-        known = known_of(deployment, state, rows, registry, policy, minute)
-        quality = known.quality
-        if difficulty:
-            quality = shifted(quality, difficulty)
+        quality = known.quality + slope * difficulty
+        if not 0.0 < quality < 1.0:
+            quality = min(1.0, max(0.0, quality))
         if residuals is not None:
             quality += residuals.get(name, 0.0)
             if not 0.0 < quality < 1.0:

@@ -6,22 +6,70 @@ few microseconds each. Times are taken at the start of the minute, so the memo n
 
 from __future__ import annotations
 
-from typing import Final
+from collections.abc import Iterable, Mapping
+from typing import Any, Final, NamedTuple
 
 from router_core import decay
 from router_core.decision import Known
 from router_core.deployment import Deployment
 from router_core.policy import Policy, ScoringPolicy
 from router_core.quality import posterior, renewed
+from router_core.quality_model import rasch_slope
 from router_core.registry import Registry
 from router_core.series import ALL_TASKS, EMPTY_RECENT, EMPTY_SERIES, Summary
-from router_core.snapshot import DeploymentState, half_window
+from router_core.snapshot import EMPTY_STATE, DeploymentState, half_window
 
 UNSEEN_AGE_H: Final = 1e6
 """Hours since the last observation of a deployment that was never observed."""
 
 MINUTE_S: Final = 60.0
 _MEMO_LIMIT: Final = 1024
+
+
+class Standing(NamedTuple):
+    """One deployment, what is known of it for a task, what a unit of difficulty costs it in quality, and its state."""
+
+    deployment: Deployment
+    known: Known
+    slope: float
+    state: DeploymentState
+
+
+class Able:
+    """The deployments that the registry alone does not keep from serving some kind of request, and how they stand.
+
+    ``standing`` remembers its answers: between two folds of outcomes all decisions on a task share one.
+    """
+
+    __slots__ = ("_memo", "deployments")
+
+    def __init__(self, deployments: Iterable[Deployment]) -> None:
+        """Hold the deployments, of one registry, in its order."""
+        self.deployments = tuple(deployments)
+        self._memo: tuple[Any, Any, Any, int, dict[tuple[str, ...], tuple[Standing, ...]]] = (None, None, None, 0, {})
+
+    def standing(
+        self,
+        states: Mapping[str, DeploymentState],
+        rows: tuple[str, ...],
+        registry: Registry,
+        policy: Policy,
+        minute: int,
+    ) -> tuple[Standing, ...]:
+        """Return how each deployment stands for the given task rows (the first is the task itself)."""
+        memo = self._memo
+        # Compared by identity: comparing states would cost more than asking again.
+        if memo[0] is not states or memo[1] is not policy or memo[2] is not registry or memo[3] != minute:
+            memo = self._memo = (states, policy, registry, minute, {})
+        found = memo[4].get(rows)
+        if found is None:
+            stands: list[Standing] = []
+            for deployment in self.deployments:
+                state = states.get(deployment.id, EMPTY_STATE)
+                known = known_of(deployment, state, rows, registry, policy, minute)
+                stands.append(Standing(deployment, known, rasch_slope(known.quality), state))
+            found = memo[4][rows] = tuple(stands)
+        return found
 
 
 def known_of(

@@ -32,11 +32,12 @@ def order_fallbacks(
             return plan
         if item.deployment in taken:
             continue
-        if diverse and item.facts.provider in used:
+        provider = item.facts.provider
+        if diverse and provider in used:
             again.append(item)
         else:
             plan.append(item)
-            used.add(item.facts.provider)
+            used.add(provider)
     return plan + again[: count - len(plan)]
 
 

@@ -31,8 +31,10 @@ def expected_usd(
 ) -> float:
     """Return the expected cost in USD of a call at a deployment's ``rates``."""
     per_input, per_cached, per_output, per_request = rates
-    cached = min(cached_tokens, input_tokens) if cached_tokens else 0
-    return (input_tokens - cached) * per_input + cached * per_cached + output_tokens * per_output + per_request
+    if cached_tokens:
+        cached = min(cached_tokens, input_tokens)
+        return (input_tokens - cached) * per_input + cached * per_cached + output_tokens * per_output + per_request
+    return input_tokens * per_input + output_tokens * per_output + per_request
 
 
 def worst_usd(deployment: Deployment, input_tokens: int, output_limit: int, n: int = 1) -> float:

@@ -28,7 +28,7 @@ class Resolved:
     ``candidates`` in the registry's order, for a route in the route's, with the route's weights put in. ``policy`` is
     the name's own (None: the default). ``pinned``: the client named one deployment (or its ``#names``), so others are
     reached through ``fallbacks`` only. ``route`` and ``stream_recovery`` are set for a route. ``pool`` are the
-    candidates by id.
+    candidates by id, ``window`` is the smallest context window among them, ``memo`` belongs to ``ask_static``.
     """
 
     candidates: tuple[Deployment, ...]
@@ -38,10 +38,13 @@ class Resolved:
     route: str | None = None
     stream_recovery: StreamRecovery | None = None
     pool: Mapping[str, Deployment] = field(init=False, repr=False, compare=False)
+    window: int = field(init=False, repr=False, compare=False)
+    memo: dict[tuple[Any, ...], Any] = field(init=False, repr=False, compare=False, default_factory=dict)
 
     def __post_init__(self) -> None:
         """Look the candidates up once."""
         object.__setattr__(self, "pool", {deployment.id: deployment for deployment in self.candidates})
+        object.__setattr__(self, "window", min([each.context_window for each in self.candidates], default=0))
 
 
 class ModelEntry(NamedTuple):

@@ -8,9 +8,8 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from router_core.decision import Decision, Rejection
-from router_core.deployment import Deployment
-from router_core.eligibility import refuse_static
+from router_core.decision import Decision
+from router_core.eligibility import ask_static
 from router_core.errors import RequestError
 from router_core.facts import context, gather
 from router_core.policy import Policy
@@ -39,14 +38,7 @@ def decide(
     draws = (rng.random(), rng.random())
     question = ask(request, registry, policy, now, draws, snapshot.version)
     ctx = context(request, snapshot, registry, policy, now)
-    able: list[Deployment] = []
-    refused: list[Rejection] = []
-    for deployment in question.pool.values():
-        refusal = refuse_static(deployment, request)
-        if refusal is None:
-            able.append(deployment)
-        else:
-            refused.append(refusal)
+    able, refused = ask_static(question.resolved, question.pool, request)
     return settle(question, gather(able, ctx), refused)
 
 

@@ -21,6 +21,8 @@ def score(
     """Return each candidate with its seven terms, its live adjustment and its score (unclamped)."""
     prefer, diverse, recent = request.hints.prefer, request.hints.diversity, request.recent_providers
     wished, cost_scale_usd = diverse or prefer is not None, policy.cost_scale_usd
+    by_quality, by_cost, by_performance = weights.quality, weights.cost, weights.performance
+    by_learning, by_preference = weights.learning, weights.task_preference
     scored: list[ScoredCandidate] = []
     for facts in candidates:
         known = facts.known
@@ -31,11 +33,11 @@ def score(
         preference = _MAX_PREFERENCE * known.preference
         diversity = vendor = 0.0
         total = (
-            weights.quality * quality
-            + weights.cost * cost
-            + weights.performance * performance
-            + weights.learning * learning
-            + weights.task_preference * preference
+            by_quality * quality
+            + by_cost * cost
+            + by_performance * performance
+            + by_learning * learning
+            + by_preference * preference
         )
         if wished:
             diversity = _MAX_DIVERSITY if diverse and facts.provider not in recent else 0.0

@@ -13,7 +13,7 @@ from router_core import choosing, planner
 from router_core.choosing import Choice
 from router_core.decision import Attempt, Decision, Facts, Rejection, Rule, ScoredCandidate
 from router_core.deployment import Deployment
-from router_core.eligibility import attempt_for, refuse_by_facts
+from router_core.eligibility import attempt_for, nobody_refused, refuse_by_facts
 from router_core.manifest import Order
 from router_core.policy import Policy, Weights
 from router_core.rationale import sentence
@@ -58,12 +58,15 @@ def settle(question: Question, known: Sequence[Facts], refused: Sequence[Rejecti
     weights = weights_of(question)
     rejections = list(refused)
     eligible: list[Facts] = []
-    for facts in known:
-        refusal = refuse_by_facts(pool[facts.deployment], facts, request)
-        if refusal is None:
-            eligible.append(facts)
-        else:
-            rejections.append(refusal)
+    if question.pool is question.resolved.pool and nobody_refused(known, request, question.resolved.window):
+        eligible += known
+    else:
+        for facts in known:
+            refusal = refuse_by_facts(pool[facts.deployment], facts, request)
+            if refusal is None:
+                eligible.append(facts)
+            else:
+                rejections.append(refusal)
     last_resort = not eligible and policy.breaker.last_resort
     if last_resort:
         eligible = least_bad(known, rejections)

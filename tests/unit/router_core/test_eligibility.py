@@ -10,10 +10,18 @@ from hypothesis import strategies as st
 
 from router_core.decision import Facts, Rule
 from router_core.deployment import Capability, Deployment, Price
-from router_core.eligibility import LEAST_OUTPUT_TOKENS, attempt_for, longest_output, refuse_by_facts, refuse_static
+from router_core.eligibility import (
+    LEAST_OUTPUT_TOKENS,
+    ask_static,
+    attempt_for,
+    longest_output,
+    nobody_refused,
+    refuse_by_facts,
+    refuse_static,
+)
 from router_core.pricing import expected_usd, worst_usd
 from router_core.request import RoutingRequest
-from tests.unit.router_core.builders import deployment, facts, request
+from tests.unit.router_core.builders import deployment, facts, registry, request
 
 STATIC = [
     ({"enabled": False}, {}, Rule.DISABLED, "switched off"),
@@ -92,6 +100,48 @@ def test_a_rule_about_what_was_learned_refuses_with_the_facts(
 )
 def test_who_keeps_the_learned_rules_is_not_refused(seen: dict[str, Any], asked: dict[str, Any]):
     assert refuse_by_facts(deployment(), facts(**seen), request(**asked)) is None
+
+
+@pytest.mark.parametrize(("seen", "asked"), [row[:2] for row in BY_FACTS])
+def test_where_somebody_may_be_refused_everybody_is_asked(seen: dict[str, Any], asked: dict[str, Any]):
+    window = deployment().context_window
+    assert not nobody_refused([facts(), facts(**seen)], request(**asked), window)
+
+
+def test_where_nobody_can_be_refused_nobody_need_be_asked():
+    known = [facts(input_tokens=99_000), facts(breaker="half_open")]
+    assert nobody_refused(known, request(max_output_tokens=1000), 100_000)
+    assert nobody_refused([], request(), 0)
+
+
+# --- what is remembered of the static rules
+
+
+def test_the_static_rules_are_asked_once_for_a_kind_of_request():
+    setup = registry("acme/m1", "acme/m2", "beta/m1")
+    resolved = setup.resolve("auto")
+    able, refused = ask_static(resolved, resolved.pool, request(exclude=("beta",)))
+    assert [each.id for each in able.deployments] == ["acme/m1", "acme/m2"]
+    assert [(item.deployment, item.rule) for item in refused] == [("beta/m1", Rule.EXCLUDED)]
+    assert ask_static(resolved, resolved.pool, request(exclude=("beta",), input_tokens=7))[0] is able
+    assert ask_static(resolved, resolved.pool, request())[0] is not able
+
+
+def test_only_so_many_kinds_of_requests_are_remembered():
+    setup = registry("acme/m1")
+    resolved = setup.resolve("auto")
+    for number in range(200):
+        able, refused = ask_static(resolved, resolved.pool, request(only=(f"m{number}",)))
+        assert (len(able.deployments), len(refused)) == ((1, 0) if number == 1 else (0, 1))
+    assert len(resolved.memo) <= 64
+
+
+def test_a_pool_that_fallbacks_joined_is_not_remembered():
+    setup = registry("acme/m1", "beta/m1")
+    resolved = setup.resolve("acme/m1")
+    able, _ = ask_static(resolved, {**resolved.pool, "beta/m1": setup.deployments["beta/m1"]}, request())
+    assert [each.id for each in able.deployments] == ["acme/m1", "beta/m1"]
+    assert not resolved.memo
 
 
 # --- the cost limit: what cannot be bought is refused, what can be is limited

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 import pytest
@@ -11,8 +12,10 @@ from hypothesis import strategies as st
 from router_core import breaker
 from router_core.decision import Facts
 from router_core.facts import context, gather
+from router_core.known import Able
 from router_core.outcome import Reward, Usage
 from router_core.policy import LearningPolicy, Policy
+from router_core.quality import shifted
 from router_core.request import RoutingRequest
 from router_core.snapshot import Snapshot
 from router_core.task import TaskType
@@ -24,7 +27,7 @@ SETUP = registry("acme/m1", {"id": "acme/short", "max_output_tokens": 100})
 
 
 def look(asked: RoutingRequest, snapshot: Snapshot = EMPTY, name: str = "acme/m1", policy: Policy = POLICY) -> Facts:
-    (found,) = gather([SETUP.deployments[name]], context(asked, snapshot, SETUP, policy, NOW))
+    (found,) = gather(Able([SETUP.deployments[name]]), context(asked, snapshot, SETUP, policy, NOW))
     return found
 
 
@@ -68,7 +71,7 @@ def test_even_nothing_is_one_token():
 def test_a_warm_prompt_cache_makes_staying_cheaper():
     setup = registry({"id": "acme/m1", "price_usd_per_mtok": {"input": 1, "output": 2, "cached_input": 0.1}})
     (cold,), (warm,) = (
-        gather(setup.deployments.values(), context(asked, EMPTY, setup, POLICY, NOW))
+        gather(Able(setup.deployments.values()), context(asked, EMPTY, setup, POLICY, NOW))
         for asked in (request(input_tokens=1000), request(input_tokens=1000, warm_tokens={"acme/m1": 800}))
     )
     assert warm.cached_tokens == 800
@@ -84,6 +87,15 @@ EASY, HARD = (
 def test_a_prompt_that_looks_hard_is_expected_to_be_answered_worse():
     assert HARD.difficulty > EASY.difficulty
     assert look(request(features=HARD)).quality < look(request(features=EASY)).quality
+
+
+@pytest.mark.parametrize("mean", [0.1, 0.3, 0.5, 0.7, 0.99])
+@pytest.mark.parametrize("difficulty", [-3.0, -0.5, 0.0, 3.0])
+def test_difficulty_moves_quality_along_one_slope_and_never_out_of_its_range(mean: float, difficulty: float):
+    setup = registry({"id": "acme/m1", "quality": {"default": {"mean": mean, "weight": 10}}})
+    asked = request(features=dataclasses.replace(EASY, difficulty=difficulty))
+    (found,) = gather(Able(setup.deployments.values()), context(asked, EMPTY, setup, POLICY, NOW))
+    assert found.quality == pytest.approx(shifted(mean, difficulty))
 
 
 def test_what_was_learned_of_such_prompts_moves_quality_beyond_the_task_s_mean():
@@ -104,7 +116,7 @@ def test_with_learning_switched_off_the_prompt_changes_no_quality():
 @pytest.mark.parametrize(("residual", "quality"), [(0.2, 0.7), (0.9, 1.0), (-0.9, 0.0)])
 def test_what_is_known_of_such_prompts_moves_quality_within_its_range(residual: float, quality: float):
     ctx = context(request(), EMPTY, SETUP, POLICY, NOW)._replace(residuals={"acme/m1": residual})
-    assert [found.quality for found in gather(SETUP.deployments.values(), ctx)] == [pytest.approx(quality), 0.5]
+    assert [found.quality for found in gather(Able(SETUP.deployments.values()), ctx)] == [pytest.approx(quality), 0.5]
 
 
 # --- the circuit

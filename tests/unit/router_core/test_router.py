@@ -342,6 +342,19 @@ def test_a_decision_leaves_what_it_read_as_it_was(asked: RoutingRequest, recipe:
     assert pictures == {name: (state.tasks, state.recent, state.circuit) for name, state in snapshot.states.items()}
 
 
+@settings(max_examples=30)
+@given(requests, requests, recipes, recipes, seeds, policies)
+def test_what_earlier_decisions_left_behind_changes_none(
+    asked: RoutingRequest, other: RoutingRequest, recipe: Recipe, next_recipe: Recipe, seed: int, policy: Policy
+):
+    used = registry_of.__wrapped__(seed)
+    before, moved = learned(recipe), learned(next_recipe)
+    for snapshot, at in ((before, NOW), (moved, NOW), (moved, NOW + 100.0), (before, NOW)):
+        for each in (asked, other, asked):
+            fresh = decide(each, snapshot, registry_of.__wrapped__(seed), policy, at, Draws(0.3, 0.6))
+            assert decide(each, snapshot, used, policy, at, Draws(0.3, 0.6)) == fresh
+
+
 @settings(max_examples=15)
 @given(requests, recipes, seeds, policies)
 def test_propensities_of_all_possible_choices_sum_to_one(

@@ -4,10 +4,11 @@ No event loop, no I/O, no clock, no randomness of its own, no globals.
 """
 
 from router_core.decision import Decision
-from router_core.deployment import Capability, Deployment, Price, Provider, QualityPrior
+from router_core.deployment import Capability, Deployment, Provider, QualityPrior
 from router_core.errors import ConfigError, NoCandidate, RequestError, RouterError, UnknownModel
 from router_core.outcome import AttemptOutcome, Failure, FailureKind, Feedback, RequestOutcome, Reward, Usage
 from router_core.policy import Policy, Weights
+from router_core.price import Price
 from router_core.record import recompute, to_record
 from router_core.registry import Registry
 from router_core.request import Hints, Mode, RoutingRequest, StreamRecovery

@@ -12,6 +12,7 @@ from enum import StrEnum
 from typing import Final
 
 from router_core.errors import ConfigError
+from router_core.price import PerToken, Price, Rates, rates_of
 
 
 class Capability(StrEnum):
@@ -51,32 +52,6 @@ class KeyState(StrEnum):
     PRESENT = "present"
     ABSENT = "absent"
     NOT_NEEDED = "not_needed"
-
-
-@dataclass(frozen=True, slots=True)
-class Price:
-    """USD per million tokens of each kind; ``cached_input`` and ``cache_write`` default to the input price.
-
-    ``version`` changes whenever a number does; ledger rows name it. ``source`` is where the numbers were read.
-    """
-
-    input: float
-    output: float
-    cached_input: float | None = None
-    cache_write: float | None = None
-    reasoning: float | None = None
-    request_usd: float = 0.0
-    source: str = ""
-    checked: str = ""
-    version: str = ""
-
-    def __post_init__(self) -> None:
-        """Refuse negative or non-finite prices."""
-        for name in ("input", "output", "cached_input", "cache_write", "reasoning", "request_usd"):
-            value = getattr(self, name)
-            if value is not None and not 0.0 <= value < float("inf"):
-                msg = f"price {name} must be a finite number >= 0, not {value!r}"
-                raise ConfigError(msg)
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,8 +134,8 @@ class Deployment:
 
     ``model`` is the weights' public name, ``upstream_model`` what the provider calls it (a path, an Azure deployment).
     ``quality`` maps a task's value, or ``default``, to its prior. ``fallbacks`` are tried first when this one fails.
-    ``names`` are what only, exclude and allow lists may call it. ``rates`` are USD per input, cached input and output
-    token and per request, ``dearest`` USD per input token of the dearest kind, both for the decision's inner loop.
+    ``names`` are what only, exclude and allow lists may call it. ``rates`` and ``dearest`` are its price per token (see
+    ``Rates``), ``long_rates`` that of longer prompts, the shortest first: for the decision's inner loop.
     ``latency_prior_s`` is the p95 of a whole answer assumed until observed (None: unknown, never refused for it).
     """
 
@@ -185,8 +160,9 @@ class Deployment:
     enabled: bool = True
     callable: bool = True
     names: frozenset[str] = field(init=False, default=frozenset(), repr=False, compare=False)
-    rates: tuple[float, float, float, float] = field(init=False, default=(0.0,) * 4, repr=False, compare=False)
+    rates: PerToken = field(init=False, default=(0.0,) * 4, repr=False, compare=False)
     dearest: float = field(init=False, default=0.0, repr=False, compare=False)
+    long_rates: tuple[Rates, ...] = field(init=False, default=(), repr=False, compare=False)
 
     def __post_init__(self) -> None:
         """Refuse a window below one token, a foreign id and an impossible weight."""
@@ -203,13 +179,10 @@ class Deployment:
             object.__setattr__(self, "upstream_model", self.model)
         base_id = self.id.partition("#")[0]
         object.__setattr__(self, "names", frozenset({self.id, base_id, self.provider, self.model}))
-        price = self.price
-        cached = price.input if price.cached_input is None else price.cached_input
-        thinking = price.output if price.reasoning is None else price.reasoning
-        rates = (price.input * 1e-6, cached * 1e-6, max(price.output, thinking) * 1e-6, price.request_usd)
-        object.__setattr__(self, "rates", rates)
-        write = 0.0 if price.cache_write is None else price.cache_write * 1e-6
-        object.__setattr__(self, "dearest", max(rates[0], rates[1], write))
+        rates, *longer = rates_of(self.price)
+        object.__setattr__(self, "rates", rates.per_token)
+        object.__setattr__(self, "dearest", rates.dearest)
+        object.__setattr__(self, "long_rates", tuple(longer))
 
     @property
     def live(self) -> bool:

@@ -14,7 +14,7 @@ from router_core.decision import Facts, make
 from router_core.deployment import Deployment
 from router_core.known import MINUTE_S, Able
 from router_core.policy import Policy
-from router_core.pricing import expected_usd, worst_usd
+from router_core.pricing import expected_usd, long_rates, worst_usd
 from router_core.quality import length_factor, residuals
 from router_core.registry import Registry
 from router_core.request import RoutingRequest
@@ -96,7 +96,8 @@ def gather(able: Able, ctx: Context) -> list[Facts]:
         circuit, ready_in, ramp = _CLOSED
         if not state.calm or provider_open:
             circuit, ready_in, ramp = _circuit(deployment, state.circuit, ctx)
-        cost = expected_usd(deployment.rates, tokens_in, cached, tokens_out)
+        rates = long_rates(deployment, tokens_in) if deployment.long_rates else deployment.rates
+        cost = expected_usd(rates, tokens_in, cached, tokens_out)
         worst = worst_usd(deployment, tokens_in, limit, n)
         provider = deployment.provider
         values = (name, provider, known, quality, tokens_in, tokens_out, cached, cost, worst, circuit, ready_in, ramp)

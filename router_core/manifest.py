@@ -10,8 +10,9 @@ from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any, Final
 
-from router_core.deployment import Capability, Deployment, KeyState, Price, Provider, QualityPrior
+from router_core.deployment import Capability, Deployment, KeyState, Provider, QualityPrior
 from router_core.mapping import Path, Problem, build, convert, fingerprint, refuse, suggest
+from router_core.price import Price
 from router_core.request import StreamRecovery
 from router_core.task import TaskType
 

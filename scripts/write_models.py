@@ -14,6 +14,7 @@ from typing import Any, Final
 
 import yaml
 
+from gateway.config.filling import long_prices
 from gateway.forward.catalog import ModelFacts, facts
 from router_core.deployment import Capability
 
@@ -91,24 +92,20 @@ def _deployment(row: Mapping[str, Any], source: Mapping[str, Any]) -> Iterator[s
 
 
 def _sizes(known: ModelFacts, window: int) -> Iterator[str]:
-    """Write the window up to which the price holds: beyond it every token is dearer, and costs would be guessed low."""
-    note = ""
-    if known.long_context and known.long_context[0][0] < window:
-        note = f"  # the model takes {window}; above {known.long_context[0][0]} input tokens it has higher prices"
-        window = known.long_context[0][0]
-    yield f"    context_window: {window}{note}"
+    yield f"    context_window: {window}"
     if known.max_output_tokens is not None:
         yield f"    max_output_tokens: {min(known.max_output_tokens, window)}"
 
 
-def _prices(known: ModelFacts) -> dict[str, float]:
+def _prices(known: ModelFacts) -> dict[str, object]:
     """Return what is known; a cache write "for nothing" means that the provider does not bill it apart from input."""
-    prices = {
+    prices: dict[str, object] = {
         "input": known.input_usd,
         "output": known.output_usd,
         "cached_input": known.cached_input_usd,
         "cache_write": known.cache_write_usd or None,
         "reasoning": None if known.reasoning_usd == known.output_usd else known.reasoning_usd,
+        "long": long_prices(known) or None,
     }
     return {name: value for name, value in prices.items() if value is not None}
 

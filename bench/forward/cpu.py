@@ -22,8 +22,9 @@ from aiohttp import web
 
 from gateway.forward.forwarder import HttpForwarder
 from gateway.secrets import Secret
-from router_core.deployment import Deployment, Lane, Price, Provider
+from router_core.deployment import Deployment, Lane, Provider
 from router_core.ports import Answer, Call
+from router_core.price import Price
 from tests.fakes.ports import free_port
 
 PIECES = 50

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 from gateway.config.opened import Opened, entries, rows
@@ -49,6 +49,11 @@ class Facts(Protocol):
         ...
 
     @property
+    def long_context(self) -> Sequence[tuple[int, float | None, float | None, float | None, float | None]]:
+        """Prompt sizes in tokens, and the prices above them: of input, output, cached input and cache writes."""
+        ...
+
+    @property
     def capabilities(self) -> frozenset[Capability]:
         """What the model can do."""
         ...
@@ -90,14 +95,42 @@ def fill(models: Opened, facts: FactsOf | None) -> dict[str, tuple[str, ...]]:
     return filled
 
 
+def long_prices(facts: Facts) -> list[dict[str, Any]]:
+    """Write the prices of longer prompts the way models.yaml does.
+
+    Input or output without a price of its own stays as it was; the cache's prices then rise as much as the input's.
+    """
+    rows: list[dict[str, Any]] = []
+    for above, own_input, own_output, cached, write in facts.long_context:
+        price = facts.input_usd if own_input is None else own_input
+        answer = facts.output_usd if own_output is None else own_output
+        if price is None or answer is None:
+            continue
+        rise = price / facts.input_usd if facts.input_usd else 1.0
+        row = {
+            "above": above,
+            "input": price,
+            "output": answer,
+            "cached_input": _risen(cached, facts.cached_input_usd, rise),
+            "cache_write": _risen(write, facts.cache_write_usd, rise) or None,
+        }
+        rows.append({name: value for name, value in row.items() if value is not None})
+    return rows
+
+
+def _risen(own: float | None, before: float | None, rise: float) -> float | None:
+    return own if own is not None or before is None else before * rise
+
+
 def _known(facts: Facts) -> dict[str, Any]:
     """Write facts the way models.yaml does; unknown ones are left out."""
-    prices = {
+    prices: dict[str, Any] = {
         "input": facts.input_usd,
         "output": facts.output_usd,
         "cached_input": facts.cached_input_usd,
         "cache_write": facts.cache_write_usd,
         "reasoning": facts.reasoning_usd,
+        "long": long_prices(facts) or None,
     }
     output = facts.max_output_tokens
     fits = output is not None and facts.max_input_tokens is not None and output <= facts.max_input_tokens

@@ -94,6 +94,17 @@ class LimitsEntry(Strict):
     max_in_flight: Count | None = opt(None, "requests", "calls open at once")
 
 
+class LongPriceEntry(Strict):
+    """Prices of a call whose prompt is long: for every token of it, its answer's too."""
+
+    above: Count = req("tokens", "prompts of more tokens than these, cached ones included, have these prices")
+    input: NotNegative = req("USD/Mtok", "input tokens")
+    output: NotNegative = req("USD/Mtok", "output tokens")
+    cached_input: NotNegative | None = opt(None, "USD/Mtok", "input read from the provider's cache; else as input")
+    cache_write: NotNegative | None = opt(None, "USD/Mtok", "input written to the provider's cache; else as input")
+    reasoning: NotNegative | None = opt(None, "USD/Mtok", "reasoning tokens; else as output")
+
+
 class PriceEntry(Strict):
     """Prices per million tokens."""
 
@@ -102,6 +113,7 @@ class PriceEntry(Strict):
     cached_input: NotNegative | None = opt(None, "USD/Mtok", "input read from the provider's cache; else as input")
     cache_write: NotNegative | None = opt(None, "USD/Mtok", "input written to the provider's cache; else as input")
     reasoning: NotNegative | None = opt(None, "USD/Mtok", "reasoning tokens; else as output")
+    long: list[LongPriceEntry] = empty(list, "prices of longer prompts, the shortest first")
 
 
 class QualityEntry(Strict):

@@ -6,11 +6,12 @@ For the script that writes models.yaml and for ``check``; serving never needs it
 from __future__ import annotations
 
 import importlib.util
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import orjson
 
@@ -42,12 +43,31 @@ _FLAGS: Final[tuple[tuple[str, Capability], ...]] = (
 )
 
 
+_KINDS: Final = (
+    "input_cost_per_token",
+    "output_cost_per_token",
+    "cache_read_input_token_cost",
+    "cache_creation_input_token_cost",
+)
+_LONG: Final = re.compile(r"input_cost_per_token_above_(\d+)k_tokens")
+
+
+class LongContext(NamedTuple):
+    """A prompt size in tokens, and the prices in USD per million tokens that hold above it; None: as they were."""
+
+    above: int
+    input_usd: float | None
+    output_usd: float | None
+    cached_input_usd: float | None
+    cache_write_usd: float | None
+
+
 @dataclass(frozen=True, slots=True)
 class ModelFacts:
     """What litellm's data says of one model. Prices are USD per million tokens, sizes are tokens; None: not said.
 
     ``key`` is its name in the data, ``provider`` the data's own provider name, ``source`` the page its numbers were
-    read from. ``long_context`` maps a prompt size (tokens) to the (input, output) prices that hold above it.
+    read from.
     """
 
     key: str
@@ -60,7 +80,7 @@ class ModelFacts:
     cached_input_usd: float | None
     cache_write_usd: float | None
     reasoning_usd: float | None
-    long_context: tuple[tuple[int, float | None, float | None], ...]
+    long_context: tuple[LongContext, ...]
     requests_per_minute: int | None
     tokens_per_minute: int | None
     capabilities: frozenset[Capability]
@@ -120,18 +140,21 @@ def _belongs(provider: str, wire: str) -> bool:
 
 
 def _facts(key: str, row: Mapping[str, Any]) -> ModelFacts:
+    steps = row.get("tiered_pricing")
+    base = steps[0] if isinstance(steps, list) and steps and "input_cost_per_token" not in row else row
+    input_usd, output_usd, cached_input_usd, cache_write_usd = _prices(base, "")
     return ModelFacts(
         key=key,
         provider=str(row.get("litellm_provider", "")),
         mode=str(row.get("mode", "")),
         max_input_tokens=_count(row.get("max_input_tokens")) or _count(row.get("max_tokens")),
         max_output_tokens=_count(row.get("max_output_tokens")),
-        input_usd=_price(row.get("input_cost_per_token")),
-        output_usd=_price(row.get("output_cost_per_token")),
-        cached_input_usd=_price(row.get("cache_read_input_token_cost")),
-        cache_write_usd=_price(row.get("cache_creation_input_token_cost")),
+        input_usd=input_usd,
+        output_usd=output_usd,
+        cached_input_usd=cached_input_usd,
+        cache_write_usd=cache_write_usd,
         reasoning_usd=_price(row.get("output_cost_per_reasoning_token")),
-        long_context=_tiers(row),
+        long_context=_long_context(row),
         requests_per_minute=_count(row.get("rpm")),
         tokens_per_minute=_count(row.get("tpm")),
         capabilities=_capabilities(row),
@@ -147,22 +170,17 @@ def _capabilities(row: Mapping[str, Any]) -> frozenset[Capability]:
     return frozenset(found)
 
 
-def _tiers(row: Mapping[str, Any]) -> tuple[tuple[int, float | None, float | None], ...]:
-    sizes = {
-        int(size)
-        for name in row
-        if name.startswith("input_cost_per_token_above_") and name.endswith("k_tokens")
-        for size in [name.removeprefix("input_cost_per_token_above_").removesuffix("k_tokens")]
-        if size.isdigit()
-    }
-    return tuple(
-        (
-            size * 1000,
-            _price(row.get(f"input_cost_per_token_above_{size}k_tokens")),
-            _price(row.get(f"output_cost_per_token_above_{size}k_tokens")),
-        )
-        for size in sorted(sizes)
-    )
+def _long_context(row: Mapping[str, Any]) -> tuple[LongContext, ...]:
+    steps = row.get("tiered_pricing")
+    if isinstance(steps, list):
+        return tuple([LongContext(int(each["range"][0]), *_prices(each, "")) for each in steps[1:] if "range" in each])
+    sizes = {int(found[1]) for found in map(_LONG.fullmatch, row) if found is not None}
+    return tuple([LongContext(size * 1000, *_prices(row, f"_above_{size}k_tokens")) for size in sorted(sizes)])
+
+
+def _prices(row: Mapping[str, Any], suffix: str) -> tuple[float | None, ...]:
+    """Return the prices of input, output, cached input and cache writes."""
+    return tuple([_price(row.get(name + suffix)) for name in _KINDS])
 
 
 def _price(per_token: object) -> float | None:

@@ -9,8 +9,9 @@ from typing import Any, Final
 from gateway.forward.litellm_door import Door
 from gateway.forward.translate import Translator
 from gateway.forward.wires import WIRES, Shape, Wire, wire_of
-from router_core.deployment import Deployment, Lane, Price, Provider
+from router_core.deployment import Deployment, Lane, Provider
 from router_core.ports import Call
+from router_core.price import Price
 
 _TOOL: Final[dict[str, Any]] = {
     "type": "function",

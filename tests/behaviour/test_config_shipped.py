@@ -90,7 +90,8 @@ def test_every_deployment_is_described_in_full(deployment, config):
     known = facts(deployment.upstream_model, wire)
     assert known is not None
     assert known.deprecated_on is None or dt.date.fromisoformat(known.deprecated_on) > today
-    assert all(above >= deployment.context_window for above, _, _ in known.long_context)
+    steps = [(step.above, step.input, step.output) for step in deployment.price.long]
+    assert steps == [(step.above, step.input_usd, step.output_usd) for step in known.long_context]
     fallbacks = [config.registry.deployments[each] for each in deployment.fallbacks]
     assert len(fallbacks) >= 2
     assert any(each.provider != deployment.provider for each in fallbacks)
@@ -130,17 +131,21 @@ def test_prices_agree_with_an_independent_list(deployment):
         return
     _, model = get_snapshot().find_provider_model(deployment.upstream_model, None, THEIRS[deployment.provider], None)
     theirs = model.get_prices(WHEN)
-    for ours, other in (
-        (deployment.price.input, theirs.input_mtok),
-        (deployment.price.output, theirs.output_mtok),
-        (deployment.price.cached_input, theirs.cache_read_mtok),
-        (deployment.price.cache_write, theirs.cache_write_mtok),
+    for kind, other in (
+        ("input", theirs.input_mtok),
+        ("output", theirs.output_mtok),
+        ("cached_input", theirs.cache_read_mtok),
+        ("cache_write", theirs.cache_write_mtok),
     ):
-        base = getattr(other, "base", other)  # tiered prices: ours is the first tier, and the window ends with it
-        if ours is not None and base is not None:
-            assert ours == pytest.approx(float(base), rel=TOLERANCE.get(deployment.id, 1e-6))
-    for tiers in (getattr(theirs.input_mtok, "tiers", ()), getattr(theirs.output_mtok, "tiers", ())):
-        assert all(tier.start >= deployment.context_window - 1 for tier in tiers)
+        steps = [(step.above, getattr(step, kind)) for step in deployment.price.long]
+        theirs_by_size = [(tier.start, tier.price) for tier in getattr(other, "tiers", ())]
+        assert other is None or len(steps) == len(theirs_by_size)
+        prices = [(0, getattr(deployment.price, kind)), *steps]
+        others = [(0, getattr(other, "base", other)), *theirs_by_size]
+        for (above, ours), (start, usd) in zip(prices, others, strict=other is not None):
+            assert abs(above - start) <= 1
+            if ours is not None and usd is not None:
+                assert ours == pytest.approx(float(usd), rel=TOLERANCE.get(deployment.id, 1e-6))
 
 
 def test_the_policy_file_writes_out_every_default_with_a_comment(config):

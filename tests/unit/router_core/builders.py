@@ -6,10 +6,11 @@ from collections.abc import Mapping
 from typing import Any
 
 from router_core.decision import Facts, Known, ScoredCandidate, Terms
-from router_core.deployment import Deployment, Price
+from router_core.deployment import Deployment
 from router_core.features import Features, extract, read_prompt
 from router_core.outcome import Failure, FailureKind
 from router_core.policy import ExplorationPolicy, Policy
+from router_core.price import Price
 from router_core.registry import Registry
 from router_core.request import Hints, RoutingRequest
 from router_core.snapshot import Snapshot, fold

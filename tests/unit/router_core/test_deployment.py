@@ -4,8 +4,9 @@ from typing import Any
 
 import pytest
 
-from router_core.deployment import Limits, Price, QualityPrior, TimeoutOverrides
+from router_core.deployment import Limits, QualityPrior, TimeoutOverrides
 from router_core.errors import ConfigError
+from router_core.price import Price
 from tests.unit.router_core.builders import deployment
 
 NAN, INFINITE = float("nan"), float("inf")

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from router_core.decision import Facts, Rule
-from router_core.deployment import Capability, Deployment, Price
+from router_core.deployment import Capability, Deployment
 from router_core.eligibility import (
     LEAST_OUTPUT_TOKENS,
     ask_static,
@@ -19,6 +19,7 @@ from router_core.eligibility import (
     refuse_by_facts,
     refuse_static,
 )
+from router_core.price import Price
 from router_core.pricing import expected_usd, worst_usd
 from router_core.request import RoutingRequest
 from tests.unit.router_core.builders import deployment, facts, registry, request

@@ -9,6 +9,7 @@ import pytest
 from router_core.deployment import Capability, KeyState, Lane
 from router_core.errors import ConfigError
 from router_core.policy import ParallelPolicy, Policy, SpendCeiling, Weights
+from router_core.price import LongPrice
 from router_core.request import StreamRecovery
 from router_core.task import TaskType
 
@@ -24,6 +25,7 @@ class Known:
     cached_input_usd: float | None = 0.3
     cache_write_usd: float | None = None
     reasoning_usd: float | None = None
+    long_context: tuple[tuple[int, float | None, float | None, float | None, float | None], ...] = ()
     capabilities: frozenset[Capability] = frozenset({Capability.TOOLS, Capability.STREAMING})
     source: str = "https://example.com/prices"
     asked: list[tuple[str, str]] = field(default_factory=list)
@@ -106,6 +108,23 @@ def test_facts_fill_what_is_left_out_and_the_report_says_what(loaded):
         "price_source",
         "price_usd_per_mtok",
     )
+
+
+def test_prices_of_longer_prompts_are_filled_in_and_the_cache_s_rise_with_the_input_s(loaded):
+    steps = ((100_000, 6.0, 22.5, 0.5, None), (200_000, 12.0, None, None, 9.0), (300_000, None, 30.0, None, None))
+    config = loaded(BARE % "", facts=Known(cache_write_usd=3.75, long_context=steps))
+    assert config.registry.deployments["acme/m1"].price.long == (
+        LongPrice(100_000, 6.0, 22.5, 0.5, 7.5),
+        LongPrice(200_000, 12.0, 15.0, 1.2, 9.0),
+        LongPrice(300_000, 3.0, 30.0, 0.3, 3.75),
+    )
+
+
+def test_a_step_without_any_price_is_left_out(complaints):
+    unknown = Known(input_usd=None, long_context=((100_000, None, 1.0, None, None),))
+    assert [line.partition(": is")[0] for line in complaints(BARE % "", facts=unknown)] == [
+        "models.yaml:2: deployments[0].price_usd_per_mtok.input"
+    ]
 
 
 def test_what_is_written_wins_over_facts_and_a_written_price_stays_as_it_is(loaded):
@@ -258,13 +277,17 @@ def test_what_only_the_policys_own_constructors_see_is_refused_at_its_section(co
 def test_the_examples_of_the_documentation_load(loaded, tmp_path):
     page = (Path(__file__).parents[4] / "docs" / "configuration.md").read_text()
     blocks = re.findall(r"```yaml\n(.*?)```", page, re.DOTALL)
-    assert len(blocks) == 2
+    assert len(blocks) == 3
     (tmp_path / "azure").write_text("azure-key-for-the-example")
+    registries = []
     for block in blocks:
         config = loaded(block.replace("/run/secrets/azure", str(tmp_path / "azure")), env={"ACME_KEY": "acme-key-1"})
         assert config.report.warnings == ()
         assert all(each.callable for each in config.registry.deployments.values())
-    weights = {each.id: each.weight for each in config.registry.resolve("shared").candidates}
+        registries.append(config.registry)
+    _, hosts, rising = registries
+    assert rising.deployments["acme/m1"].price.long == (LongPrice(200_000, 2.5, 15.0),)
+    weights = {each.id: each.weight for each in hosts.resolve("shared").candidates}
     assert weights == {"azure-eu/gpt-4.1#a": 3.0, "azure-eu/gpt-4.1#b": 1.0}
 
 

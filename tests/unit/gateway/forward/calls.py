@@ -8,10 +8,11 @@ from typing import Any
 
 from gateway.forward.forwarder import HttpForwarder
 from gateway.secrets import Secret
-from router_core.deployment import Deployment, Lane, Price, Provider
+from router_core.deployment import Deployment, Lane, Provider
 from router_core.errors import AttemptFailed
 from router_core.outcome import Failure
 from router_core.ports import Answer, Call, Event, Stream
+from router_core.price import Price
 
 KEY = "test-key-0123456789"
 HELLO: list[dict[str, Any]] = [{"role": "user", "content": "Say hello to the world"}]

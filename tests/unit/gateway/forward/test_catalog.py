@@ -23,7 +23,14 @@ def test_the_same_name_on_two_wires_is_two_models() -> None:
     assert studio is not None
     assert vertex is not None
     assert studio.key != vertex.key
-    assert studio.long_context == ((200_000, 2.5, 15.0),)
+    assert studio.long_context == ((200_000, 2.5, 15.0, 0.25, None),)
+
+
+def test_prices_in_ranges_of_the_prompt_are_a_first_price_and_steps() -> None:
+    found = facts("qwen-plus-latest", "dashscope")
+    assert found is not None
+    assert (found.input_usd, found.output_usd) == (0.4, 1.2)
+    assert found.long_context == ((256_000, 1.2, 3.6, None, None),)
 
 
 def test_a_model_of_another_vendor_is_not_found_under_a_bare_name() -> None:

@@ -9,6 +9,7 @@ import sys
 from collections.abc import Sequence
 from typing import Any, Final
 
+from gateway import VERSION
 from gateway.memory import collector_rests
 
 COMMANDS = ("serve", "check", "explain", "stats", "keys", "calibrate", "backtest", "ledger", "experiments")
@@ -24,6 +25,7 @@ def parser(names: Sequence[str] = COMMANDS) -> argparse.ArgumentParser:
         description="An OpenAI-compatible LLM gateway that decides well.",
         epilog="Run 'moe-gateway COMMAND --help' for one command's options.",
     )
+    top.add_argument("--version", action="version", version=f"%(prog)s {VERSION}")
     commands = top.add_subparsers(dest="command", metavar="COMMAND", required=True)
     for name in names:
         try:

@@ -4,18 +4,9 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
-from importlib.metadata import PackageNotFoundError, version
-from typing import Any, Final, NamedTuple
+from typing import Any, NamedTuple
 
-
-def _version() -> str:
-    try:
-        return version("moe-gateway")
-    except PackageNotFoundError:  # run from a folder that was never installed
-        return "0.1.0"
-
-
-VERSION: Final = _version()
+from gateway import VERSION
 
 
 class LiveDeployment(NamedTuple):

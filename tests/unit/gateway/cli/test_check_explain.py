@@ -3,6 +3,7 @@ from __future__ import annotations
 import io
 import json
 import sys
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -62,6 +63,13 @@ def test_the_program_lists_its_commands(capsys):
     assert end.value.code == 0
     shown = capsys.readouterr().out
     assert all(command in shown for command in COMMANDS)
+
+
+def test_the_version_shown_is_the_project_s(capsys):
+    with pytest.raises(SystemExit) as end:
+        main(["--version"])
+    project = tomllib.loads((Path(__file__).parents[4] / "pyproject.toml").read_text())["project"]
+    assert (end.value.code, capsys.readouterr().out) == (0, f"moe-gateway {project['version']}\n")
 
 
 @pytest.mark.parametrize("words", [[], ["dance"], ["check", "--nope"], ["explain"], ["keys"], ["ledger", "check"]])

@@ -1,15 +1,17 @@
 """Counts and sums per series and time bucket, that merge with other workers' by plain addition.
 
-What happens is first booked as *fresh* (one dictionary update per event). Before reading or exchanging, fresh sums are
-spread over the spans they belong to. ``collect`` hands the increments out for the store; ``apply`` takes totals back,
-in which everything is that was handed out. What was handed out stays visible until a total has it, so that numbers do
-not step back.
+What happens is first kept as it came. Before reading or exchanging it is added up, many events of a series at once, and
+spread over the spans it belongs to. ``collect`` hands the increments out for the store; ``apply`` takes totals back, in
+which everything is that was handed out. What was handed out stays visible until a total has it, so that numbers do not
+step back.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Final
+from itertools import chain
+from typing import Final, NamedTuple
 
 from gateway.observe.buckets import EVER, Bucket, Labels, Span, boot_bucket, bucket_of, decode, encode, expiry
 
@@ -26,8 +28,18 @@ OTHER: Final = "~other"
 MAX_SERIES_PER_KIND: Final = 5000
 """Different label sets of one kind (by key: counted apart); later ones are booked under ``~other``."""
 
+MOST_FRESH: Final = 5000
+"""So many events are kept as they came, when nobody asks for their sums."""
+
 FINE: Final = (Span.MINUTE, Span.HOUR, Span.DAY)
 COARSE: Final = (Span.HOUR, Span.DAY)
+
+
+class Booking(NamedTuple):
+    """What one event adds to a series: 1 to each field of ``counts``, a value to each of ``sums``. Never changed."""
+
+    counts: tuple[str, ...]
+    sums: Mapping[str, float]
 
 
 class Aggregates:
@@ -38,33 +50,38 @@ class Aggregates:
         self._boot = boot
         self._limit = max_series_per_kind
         self._known: dict[str, set[Labels]] = {}
-        self._fresh: dict[int, Series] = {}
+        self._fresh: dict[tuple[int, Labels, bool], list[Booking]] = {}
+        self._events = 0
         self._local: Layer = {}
         self._sent: Layer = {}
         self._totals: Layer = {}
         self._clock = 0.0
-        self.version = 0
 
-    def add(self, labels: Labels, at: float, fields: Mapping[str, float]) -> None:
-        """Book increments of one series at a wall-clock second. Labels beyond the bound go to ``~other``."""
-        minute = int(at // 60) * 60
-        series = self._fresh.get(minute)
-        if series is None:
-            series = self._fresh[minute] = {}
-        held = series.get(labels)
+    def add(self, labels: Labels, at: float, booking: Booking, *, everybody: bool = False) -> None:
+        """Book an event of one series at a wall-clock second. Labels beyond the bound go to ``~other``.
+
+        With ``everybody`` what one key did is counted for everybody too.
+        """
+        key = (int(at // 60.0), labels, everybody)
+        held = self._fresh.get(key)
         if held is None:
-            held = series.setdefault(self._bounded(labels), {})
-        add_into(held, fields)
-        self._clock = max(self._clock, at)
-        self.version += 1
+            held = self._fresh[key] = []
+        held.append(booking)
+        if at > self._clock:  # noqa: PLR1730 - ``max`` would cost more than all the rest of this, for every event
+            self._clock = at
+        self._events += 1
+        if self._events >= MOST_FRESH:
+            self._spread()
 
     def collect(self) -> dict[str, Fields]:
         """Return all increments since the last call, by stored name. They stay visible here."""
         self._spread()
         local, self._local = self._local, {}
+        told: dict[str, Fields] = {}
         for bucket, labels, fields in _each(local):
-            add_into(_at(self._sent, bucket, labels), fields)
-        return {encode(bucket, labels): dict(fields) for bucket, labels, fields in _each(local)}
+            _add(self._sent, bucket, labels, fields)
+            told[encode(bucket, labels)] = fields
+        return told
 
     def apply(self, sums: Mapping[str, Mapping[str, float]], now: float) -> None:
         """Take totals of changed series; names that are not ours, and what no window reads any more, are left alone."""
@@ -77,18 +94,15 @@ class Aggregates:
             self._totals.setdefault(bucket, {}).setdefault(group, {})[labels] = dict(fields)
             self._known.setdefault(_family(labels), set()).add(labels)
             self._sent.get(bucket, {}).get(group, {}).pop(labels, None)
-        self.version += 1
 
     def prune(self, now: float) -> None:
         """Forget buckets that no window reads any more, and labels that stand in none."""
+        self._spread()
         layers = (self._local, self._sent, self._totals)
         for layer in layers:
             for bucket in [held for held in layer if (end := expiry(held)) is not None and end < now]:
                 del layer[bucket]
         known: dict[str, set[Labels]] = {}
-        for series in self._fresh.values():
-            for labels in series:
-                known.setdefault(_family(labels), set()).add(labels)
         for layer in layers:
             for _, labels, _ in _each(layer):
                 known.setdefault(_family(labels), set()).add(labels)
@@ -118,8 +132,8 @@ class Aggregates:
     @property
     def size(self) -> int:
         """How many series are held, over all buckets."""
-        layers = (self._local, self._sent, self._totals)
-        return sum(map(len, self._fresh.values())) + sum(1 for layer in layers for _ in _each(layer))
+        self._spread()
+        return sum(1 for layer in (self._local, self._sent, self._totals) for _ in _each(layer))
 
     def _bounded(self, labels: Labels) -> Labels:
         known = self._known.setdefault(_family(labels), set())
@@ -130,14 +144,18 @@ class Aggregates:
         return labels
 
     def _spread(self) -> None:
-        fresh, self._fresh = self._fresh, {}
+        fresh, self._fresh, self._events = self._fresh, {}, 0
         boot = boot_bucket(self._boot, self._clock)
-        for minute, series in fresh.items():
-            fine = [*(bucket_of(span, minute) for span in FINE), EVER, boot]
-            coarse = [*(bucket_of(span, minute) for span in COARSE), EVER]
-            for labels, fields in series.items():
-                for bucket in coarse if labels[1] else fine:
-                    add_into(_at(self._local, bucket, labels), fields)
+        for (minute, labels, everybody), bookings in fresh.items():
+            fields, at = added_up(bookings), minute * 60.0
+            if everybody or not labels[1]:
+                bounded = self._bounded((labels[0], "", *labels[2:]))
+                for bucket in (*[bucket_of(span, at) for span in FINE], EVER, boot):
+                    _add(self._local, bucket, bounded, fields)
+            if labels[1]:
+                bounded = self._bounded(labels)
+                for bucket in (*[bucket_of(span, at) for span in COARSE], EVER):
+                    _add(self._local, bucket, bounded, fields)
 
 
 def _each(layer: Layer) -> Iterator[tuple[Bucket, Labels, Fields]]:
@@ -152,8 +170,26 @@ def _family(labels: Labels) -> str:
     return f"{labels[0]}+" if labels[1] else labels[0]
 
 
-def _at(layer: Layer, bucket: Bucket, labels: Labels) -> Fields:
-    return layer.setdefault(bucket, {}).setdefault((labels[0], labels[1]), {}).setdefault(labels, {})
+def _add(layer: Layer, bucket: Bucket, labels: Labels, fields: Fields) -> None:
+    series = layer.setdefault(bucket, {}).setdefault((labels[0], labels[1]), {})
+    held = series.get(labels)
+    if held is None:
+        series[labels] = fields.copy()
+    else:
+        add_into(held, fields)
+
+
+def added_up(bookings: Iterable[Booking]) -> Fields:
+    """Return the sums of events of one series."""
+    counts, sums = zip(*bookings, strict=True)
+    fields: Fields = {}
+    add_into(fields, Counter(chain.from_iterable(counts)))
+    alike: dict[tuple[str, ...], list[Iterable[float]]] = {}  # most have the same fields: each is one column then
+    for each in sums:
+        alike.setdefault(tuple(each), []).append(each.values())
+    for names, rows in alike.items():
+        add_into(fields, dict(zip(names, map(sum, zip(*rows, strict=True)), strict=True)))
+    return fields
 
 
 def add_into(held: Fields, fields: Mapping[str, float]) -> None:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from enum import StrEnum
+from functools import lru_cache
 from typing import Final, NamedTuple
 
 Labels = tuple[str, ...]
@@ -20,6 +21,10 @@ PREFIX: Final = "obs"
 
 BOOT_SPAN_S: Final = 30 * 86_400
 """Boot counters begin at zero again after this, so that their names can expire; Prometheus takes that for a restart."""
+
+
+_NAMES: Final = 8192
+"""So many names are remembered: the same few series change all the time."""
 
 
 class Span(StrEnum):
@@ -113,6 +118,7 @@ def boot_bucket(boot: str, now: float) -> Bucket:
     return Bucket(Span.BOOT, f"{generation}.{boot}")
 
 
+@lru_cache(_NAMES)
 def encode(bucket: Bucket, labels: Labels) -> str:
     """Return the stored name of a series."""
     end = expiry(bucket)
@@ -121,6 +127,7 @@ def encode(bucket: Bucket, labels: Labels) -> str:
     return f"{head}{PREFIX}|{bucket.span}|{bucket.start}|{parts}"
 
 
+@lru_cache(_NAMES)
 def decode(name: str) -> tuple[Bucket, Labels] | None:
     """Return what a stored name is about, None when it is not one of ours or of a later version."""
     body = name

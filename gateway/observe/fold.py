@@ -1,4 +1,4 @@
-"""From one outcome to the increments it adds: the field names of every series, in one place.
+"""From one outcome to what it adds: the field names of every series, in one place.
 
 Attempts (kind ``a``; scope, provider, deployment, task):
 ``n`` calls, ``ok``, ``f:KIND`` failures, ``role:ROLE``; of good answers ``dur`` seconds and ``dBIN``; of good streams
@@ -22,6 +22,7 @@ from collections.abc import Iterable, Mapping
 from operator import itemgetter
 from typing import Any, Final
 
+from gateway.observe.aggregates import Booking
 from router_core.latency import BINS, bin_of
 from router_core.outcome import AttemptOutcome, AttemptRole, FailureKind, RequestOutcome
 
@@ -48,86 +49,82 @@ _FIRST: Final = tuple(f"t{index}" for index in range(BINS))
 _OVERHEAD: Final = tuple(f"o{index}" for index in range(BINS))
 
 
-def of_attempt(outcome: AttemptOutcome) -> dict[str, float]:
+def of_attempt(outcome: AttemptOutcome) -> Booking:
     """Return what one call adds to the series of its deployment and task."""
     usage = outcome.usage
-    fields: dict[str, float] = {"n": 1.0}
+    counts = ["n"]
+    sums: dict[str, float] = {}
     if outcome.role is not AttemptRole.PRIMARY:
-        fields[f"role:{outcome.role}"] = 1.0
+        counts.append(f"role:{outcome.role}")
     if outcome.cost_usd:
-        fields["cost"] = outcome.cost_usd
+        sums["cost"] = outcome.cost_usd
     if usage.total:
-        fields["in"] = float(usage.input)
-        fields["out"] = float(usage.output)
+        sums["in"] = float(usage.input)
+        sums["out"] = float(usage.output)
         for name, count in (("cin", usage.cached_input), ("cw", usage.cache_write), ("rea", usage.reasoning)):
             if count:
-                fields[name] = float(count)
+                sums[name] = float(count)
     if outcome.failure is not None:
-        fields[f"f:{outcome.failure.kind}"] = 1.0
-        return fields
-    fields["ok"] = 1.0
-    fields["dur"] = outcome.duration_s
-    fields[_DURATION[bin_of(outcome.duration_s)]] = 1.0
+        counts.append(f"f:{outcome.failure.kind}")
+        return Booking(tuple(counts), sums)
+    counts += ("ok", _DURATION[bin_of(outcome.duration_s)])
+    sums["dur"] = outcome.duration_s
     if outcome.stream and outcome.time_to_first_content_s is not None:
-        fields["tn"] = 1.0
-        fields["ts"] = outcome.time_to_first_content_s
-        fields[_FIRST[bin_of(outcome.time_to_first_content_s)]] = 1.0
+        counts += ("tn", _FIRST[bin_of(outcome.time_to_first_content_s)])
+        sums["ts"] = outcome.time_to_first_content_s
     if usage.estimated:
-        fields["est"] = 1.0
+        counts.append("est")
     if outcome.tool_calls:
-        fields["tools"] = float(outcome.tool_calls)
+        sums["tools"] = float(outcome.tool_calls)
     if outcome.refusal:
-        fields["refusal"] = 1.0
+        counts.append("refusal")
     if outcome.finish_reason == "length":
-        fields["cut"] = 1.0
-    return fields
+        counts.append("cut")
+    return Booking(tuple(counts), sums)
 
 
-def of_request(outcome: RequestOutcome, baseline_usd: float | None) -> dict[str, float]:
+def of_request(outcome: RequestOutcome, baseline_usd: float | None) -> Booking:
     """Return what one client request adds to the series of its task."""
-    fields = {
-        "n": 1.0,
-        f"s{status_class(outcome.status)}": 1.0,
-        "calls": float(len(outcome.attempts)),
-        "cost": outcome.cost_usd,
-        f"p:{outcome.policy}": 1.0,
-        f"m:{outcome.mode}": 1.0,
-        "ovn": 1.0,
-        "ov": outcome.overhead_s,
-        _OVERHEAD[bin_of(outcome.overhead_s)]: 1.0,
-    }
+    counts = [
+        "n",
+        f"s{status_class(outcome.status)}",
+        f"p:{outcome.policy}",
+        f"m:{outcome.mode}",
+        "ovn",
+        _OVERHEAD[bin_of(outcome.overhead_s)],
+    ]
+    sums = {"calls": float(len(outcome.attempts)), "cost": outcome.cost_usd, "ov": outcome.overhead_s}
     if outcome.ok:
-        fields["ok"] = 1.0
-        fields["dur"] = outcome.duration_s
-        fields[_DURATION[bin_of(outcome.duration_s)]] = 1.0
-    if any(attempt.role is AttemptRole.FALLBACK for attempt in outcome.attempts):
-        fields["fb"] = 1.0
+        counts += ("ok", _DURATION[bin_of(outcome.duration_s)])
+        sums["dur"] = outcome.duration_s
+    if AttemptRole.FALLBACK in [attempt.role for attempt in outcome.attempts]:
+        counts.append("fb")
     if baseline_usd is not None:
-        fields["base"] = baseline_usd
-        fields["based"] = outcome.cost_usd
-    return fields
+        sums["base"] = baseline_usd
+        sums["based"] = outcome.cost_usd
+    return Booking(tuple(counts), sums)
 
 
-def of_bill(outcome: RequestOutcome) -> dict[str, float]:
+def of_bill(outcome: RequestOutcome) -> Booking:
     """Return what one client request adds to the bill of its key and of each of its tags."""
-    tokens = sum(attempt.usage.total for attempt in outcome.attempts)
-    return {"n": 1.0, "ok": float(outcome.ok), "cost": outcome.cost_usd, "tokens": float(tokens)}
+    tokens = sum([attempt.usage.total for attempt in outcome.attempts])
+    return Booking(("n",), {"ok": float(outcome.ok), "cost": outcome.cost_usd, "tokens": float(tokens)})
 
 
-def callers(attempts: Iterable[AttemptOutcome], served_by: str | None) -> dict[str, dict[str, float]]:
-    """Return per deployment what one client request adds: that it was called, first of its provider, or answered."""
-    found: dict[str, dict[str, float]] = {}
+def callers(attempts: Iterable[AttemptOutcome], served_by: str | None) -> dict[str, tuple[str, ...]]:
+    """Return per deployment what one client request counts: that it was called, first of its provider, or answered."""
+    found: dict[str, tuple[str, ...]] = {}
     providers: set[str] = set()
     for attempt in attempts:
         if attempt.deployment in found:
             continue
-        fields = {"req": 1.0}
+        counts: tuple[str, ...] = ("req",)
         if attempt.provider not in providers:
             providers.add(attempt.provider)
-            fields["preq"] = 1.0
+            counts += ("preq",)
         if attempt.deployment == served_by:
-            fields["won"] = 1.0
-        found[attempt.deployment] = fields
+            counts += ("won",)
+        found[attempt.deployment] = counts
     return found
 
 

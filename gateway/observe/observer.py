@@ -13,7 +13,7 @@ import orjson
 from gateway.clock import SYSTEM
 from gateway.http.live import Live
 from gateway.observe import fold
-from gateway.observe.aggregates import Aggregates
+from gateway.observe.aggregates import Aggregates, Booking
 from gateway.observe.anomalies import Anomaly, Watch
 from gateway.observe.buckets import Window
 from gateway.observe.exposition import SumsCollector, render
@@ -90,23 +90,18 @@ class Observer:
         The record is kept as JSON (``data``, made here when not given): one thing to hold and to let go, not hundreds.
         """
         at, task, key_id = outcome.at, str(outcome.task), outcome.key_id
-        fields = fold.of_request(outcome, fold.baseline(candidates_of(record), outcome))
-        callers = fold.callers(outcome.attempts, outcome.served_by)
+        booking = fold.of_request(outcome, fold.baseline(candidates_of(record), outcome))
         bill = fold.of_bill(outcome)
-        for scope in ("", key_id) if key_id else ("",):
-            self.sums.add((fold.REQUESTS, scope, task), at, fields)
-            for tag in outcome.tags:
-                self.sums.add((fold.TAGS, scope, tag), at, bill)
-            if key_id:
-                self.sums.add((fold.KEYS, scope, key_id), at, bill)
-        for deployment, share in callers.items():
-            self.sums.add((fold.ATTEMPTS, "", self._provider(deployment), deployment, task), at, share)
+        self.sums.add((fold.REQUESTS, key_id, task), at, booking, everybody=True)
+        for tag in outcome.tags:
+            self.sums.add((fold.TAGS, key_id, tag), at, bill, everybody=True)
         if key_id:
-            for attempt in outcome.attempts:  # with the first call of each deployment goes what the request adds to it
-                share = callers.pop(attempt.deployment, _NOTHING) if str(attempt.task) == task else _NOTHING
-                self.sums.add(_labels(attempt, key_id), attempt.at, fold.of_attempt(attempt) | share)
-            for deployment, share in callers.items():
-                self.sums.add((fold.ATTEMPTS, key_id, self._provider(deployment), deployment, task), at, share)
+            self.sums.add((fold.KEYS, key_id, key_id), at, bill, everybody=True)
+            for attempt in outcome.attempts:  # for everybody they were booked when they ended
+                self.sums.add(_labels(attempt, key_id), attempt.at, fold.of_attempt(attempt))
+        for deployment, counts in fold.callers(outcome.attempts, outcome.served_by).items():
+            labels = (fold.ATTEMPTS, key_id, self._provider(deployment), deployment, task)
+            self.sums.add(labels, at, Booking(counts, _NOTHING), everybody=True)
         self.feed.keep(outcome.decision_id, (outcome, orjson.dumps(record) if data is None else data))
         if self.feed.watched:
             self.feed.tell(Event("decision", summarise(outcome, record)))
@@ -127,11 +122,11 @@ class Observer:
     def reward(self, reward: Reward, expected: float | None = None) -> None:
         """Book one judged answer; ``expected`` in [0, 1] is the quality its decision had expected of it."""
         labels = (fold.ATTEMPTS, "", self._provider(reward.deployment), reward.deployment, str(reward.task))
-        self.sums.add(labels, reward.at, {"q": reward.weight, "qv": reward.weight * reward.value})
+        self.sums.add(labels, reward.at, Booking((), {"q": reward.weight, "qv": reward.weight * reward.value}))
         if expected is not None:
             tenth = str(min(9, int(expected * 10.0)))
-            fields = {"n": reward.weight, "x": reward.weight * expected, "v": reward.weight * reward.value}
-            self.sums.add((fold.CALIBRATION, "", tenth), reward.at, fields)
+            sums = {"n": reward.weight, "x": reward.weight * expected, "v": reward.weight * reward.value}
+            self.sums.add((fold.CALIBRATION, "", tenth), reward.at, Booking((), sums))
 
     def head_to_head(
         self, winner: str, loser: str, task: TaskType, *, draw: bool = False, at: float | None = None
@@ -139,9 +134,10 @@ class Observer:
         """Book one comparison of two answers to the same prompt; of a draw the order means nothing."""
         when = self._now() if at is None else at
         for deployment, field in ((winner, "dr" if draw else "w"), (loser, "dr" if draw else "l")):
-            self.sums.add((fold.ATTEMPTS, "", self._provider(deployment), deployment, str(task)), when, {field: 1.0})
+            labels = (fold.ATTEMPTS, "", self._provider(deployment), deployment, str(task))
+            self.sums.add(labels, when, Booking((field,), _NOTHING))
         first, second = sorted((winner, loser)) if draw else (winner, loser)
-        self.sums.add((fold.PAIRS, "", first, second), when, {"dr" if draw else "n": 1.0})
+        self.sums.add((fold.PAIRS, "", first, second), when, Booking(("dr" if draw else "n",), _NOTHING))
 
     def collect(self) -> dict[str, dict[str, float]]:
         """Return what was booked since the last call, for the store: series name -> field -> increment."""

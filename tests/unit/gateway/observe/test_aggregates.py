@@ -1,8 +1,10 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from gateway.observe.aggregates import OTHER, Aggregates
+from gateway.observe.aggregates import MOST_FRESH, OTHER, Aggregates, Booking, added_up
 from gateway.observe.buckets import EVER, Window, decode
 from router_core.ports import Sums
 from tests.fakes.store_of_sums import StoreOfSums
@@ -30,7 +32,32 @@ def total(sums: Aggregates, window: Window = Window.ALL, scope: str = "", now: f
 
 def book(sums: Aggregates, count: int = 1, *, scope: str = "", name: str = "x", at: float = NOW) -> None:
     for _ in range(count):
-        sums.add(("a", scope, name), at, {"n": 1.0})
+        sums.add(("a", scope, name), at, Booking(("n",), {}))
+
+
+BOOKINGS = st.builds(
+    Booking,
+    st.lists(st.sampled_from("abcd"), max_size=4).map(tuple),
+    st.dictionaries(st.sampled_from("cdef"), st.floats(0.0, 1e6), max_size=4),
+)
+
+
+@given(st.lists(BOOKINGS, min_size=1, max_size=12))
+def test_many_events_at_once_add_up_to_the_sum_of_each(bookings: list[Booking]):
+    wanted: dict[str, float] = {}
+    for counts, sums in bookings:
+        for name, value in [*((name, 1.0) for name in counts), *sums.items()]:
+            wanted[name] = wanted.get(name, 0.0) + value
+    found = added_up(bookings)
+    assert found == pytest.approx(wanted)
+    assert {type(value) for value in found.values()} <= {float}
+
+
+def test_events_that_nobody_asks_for_do_not_pile_up():
+    sums = Aggregates(BOOT)
+    book(sums, MOST_FRESH + 5)
+    assert sum(map(len, sums._fresh.values())) == 5
+    assert total(sums) == MOST_FRESH + 5
 
 
 @pytest.mark.parametrize("window", list(Window))

@@ -1,9 +1,9 @@
 """The worker's memory: holds the snapshot every decision reads, folds what happened, exchanges it with other workers.
 
 Folding is synchronous and takes microseconds; the request path never waits for anybody. Circuits move at once; sums are
-folded many at a time, so that what decisions read (``view``) is at most ``FOLD_EVERY_S`` behind. ``collect`` and
-``apply`` are called by the exchange task: what this worker added since the last collect stays on top of the totals
-that come in.
+added up many at a time and then folded, so that what decisions read (``view``) is at most ``FOLD_EVERY_S`` behind.
+``collect`` and ``apply`` are called by the exchange task: what this worker added since the last collect stays on top of
+the totals that come in.
 """
 
 from __future__ import annotations
@@ -19,12 +19,13 @@ from gateway.series_keys import JUDGED, Key
 from router_core import breaker, decay
 from router_core.breaker import Circuit
 from router_core.deployment import Deployment
+from router_core.gain import NO_GAIN, gain
 from router_core.outcome import AttemptOutcome, Reward
 from router_core.policy import Policy
 from router_core.quality import QualityState
 from router_core.registry import Registry
 from router_core.series import Increment
-from router_core.snapshot import EMPTY_STATE, Snapshot, fold_circuit, increments
+from router_core.snapshot import EMPTY_STATE, Snapshot, fold_circuit, increment
 
 FOLD_EVERY_S: Final = 0.02
 """Under load an outcome shares its fold, and all that is computed anew after one, with those of so many seconds."""
@@ -47,7 +48,7 @@ class Learner:
         self._unfolded: list[Increment] = []
         self._unfolded_quality: dict[str, dict[str, float]] = {}
         self._unit = 1.0
-        self._pending: list[Increment] = []
+        self._pending = NO_GAIN
         self._pending_quality: dict[str, dict[str, float]] = {}
         self._near: dict[str, Mapping[str, float]] = {}
 
@@ -70,7 +71,7 @@ class Learner:
 
     def attempt(self, outcome: AttemptOutcome, registry: Registry, policy: Policy) -> None:
         """Take one finished call: its circuit moves now, series and recent window with the next fold."""
-        self._add(increments(outcome, policy), policy)
+        self._add(increment(outcome, policy), policy)
         before = self._held
         if outcome.failure is None:
             self._held = fold_circuit(before, outcome, policy, now=self.steady(), jitter=self._rng.random())
@@ -108,12 +109,7 @@ class Learner:
         self.settle()
         self.epochs[family, deployment] = epoch
         judged = family == JUDGED
-        self._pending = [
-            item._replace(fields={}, duration_bin=None, first_bin=None)
-            if item.deployment == deployment and series_keys.family(item) == family
-            else item
-            for item in self._pending
-        ]
+        self._pending = self._pending.without(deployment, judged=judged)
         state = self._held.states.get(deployment, EMPTY_STATE).without(judged=judged)
         quality = self._held.quality
         if judged:
@@ -125,31 +121,31 @@ class Learner:
         self._held = replace(self._held, states=states, quality=quality, version=self._held.version + 1)
 
     def _book(self, reward: Reward, policy: Policy) -> None:
-        self._add(increments(reward, policy), policy)
+        self._add(increment(reward, policy), policy)
         self._unit = decay.weight(reward.at, policy.learning.half_life_h * 3600.0)
         for key, added in self._held.quality.increments(reward, self._unit).items():
-            for sums in (self._pending_quality, self._unfolded_quality):
-                into = sums.setdefault(key, {})
-                for name, value in added.items():
-                    into[name] = into.get(name, 0.0) + value
+            series_keys.add(self._unfolded_quality, key, added)
 
-    def _add(self, found: tuple[Increment, ...], policy: Policy) -> None:
+    def _add(self, found: Increment | None, policy: Policy) -> None:
         if policy is not self._policy:  # windows are cut by the policy they were seen under
             self.settle()
             self._policy = policy
-        self._pending += found
-        self._unfolded += found
+        if found is not None:
+            self._unfolded.append(found)
 
     def settle(self) -> None:
         """Fold what waits. For votes, and for who asks what would be decided: the very next decision must see it."""
         unfolded, self._unfolded = self._unfolded, []
         if unfolded and self._policy is not None:
             self._folded_at = self.steady()
-            self._held = self._held.plus(unfolded, self._policy)
+            gained = gain(unfolded, self._policy)
+            self._held = self._held.gained(gained)
+            self._pending = self._pending.plus(gained)
         if self._unfolded_quality:
-            quality = self._held.quality.absorb(self._unfolded_quality, self._unit)
-            self._held = replace(self._held, quality=quality)
-            self._unfolded_quality = {}
+            sums, self._unfolded_quality = self._unfolded_quality, {}
+            self._held = replace(self._held, quality=self._held.quality.absorb(sums, self._unit))
+            for key, added in sums.items():
+                series_keys.add(self._pending_quality, key, added)
 
     def resorts(self, deployment: str, policy: Policy) -> bool:
         """Say whether a deployment may be asked because nobody else is left, even before its circuit's time."""
@@ -192,7 +188,8 @@ class Learner:
 
     def collect(self, policy: Policy) -> tuple[dict[str, dict[str, float]], dict[str, float]]:
         """Return what was added since the last call, ready for a store: (sums, latest observation per row)."""
-        pending, self._pending = self._pending, []
+        self.settle()
+        pending, self._pending = self._pending, NO_GAIN
         near, self._pending_quality = self._pending_quality, {}
         sums = {series_keys.near_key(key, self.epochs): added for key, added in near.items()}
         maxima: dict[str, float] = {}
@@ -239,15 +236,9 @@ class Learner:
 
     def _put_back(self, totals: Mapping[str, Mapping[str, float]], policy: Policy) -> None:
         """Add what is pending to the rows and windows that totals have just replaced."""
-        again: list[Increment] = []
-        for item in self._pending:
-            row, window = series_keys.row_key(item, self.epochs), series_keys.window_key(item, policy)
-            if row in totals:
-                again.append(item if window in totals else item._replace(recent=None))
-            elif window in totals:
-                again.append(item._replace(fields={}, duration_bin=None, first_bin=None))
-        if again:
-            self._held = self._held.plus(again, policy)
+        again = series_keys.part_in(totals, self._pending, policy, self.epochs)
+        if again.rows or again.halves:
+            self._held = self._held.gained(again)
 
     def _set(self, deployment: str, circuit: Circuit) -> None:
         before = self._held

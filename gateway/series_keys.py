@@ -8,13 +8,14 @@ late ones too, can then be told from those since, and workers agree without aski
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Mapping
 from typing import Final, NamedTuple
 
+from router_core.gain import Gain, add_halves, add_rows, half_window
 from router_core.policy import Policy
 from router_core.quality import KEY
-from router_core.series import EMPTY_RECENT, EMPTY_SERIES, Increment, Series
-from router_core.snapshot import EMPTY_STATE, DeploymentState, half_window
+from router_core.series import EMPTY_RECENT, EMPTY_SERIES, Series
+from router_core.snapshot import EMPTY_STATE, DeploymentState
 
 ROW: Final = "row"
 NOW: Final = "now"
@@ -57,16 +58,11 @@ def _half(rest: str) -> int:
     return int(rest.partition("~")[0])
 
 
-def family(item: Increment) -> str:
-    """Return whether an increment is of a reward or of a call."""
-    return JUDGED if "rw" in item.fields else SERVED
-
-
-def row_key(item: Increment, epochs: Epochs) -> str:
-    """Return the name of the series an increment goes to."""
-    kind = family(item)
-    epoch = epochs.get((kind, item.deployment), 0)
-    return f"{kind}@{epoch}|{item.deployment}|{item.task}" if epoch else f"{ROW}|{item.deployment}|{item.task}"
+def row_key(deployment: str, task: str, *, judged: bool, epochs: Epochs) -> str:
+    """Return the name of the series that rewards, or calls, of a deployment and task go to."""
+    kind = JUDGED if judged else SERVED
+    epoch = epochs.get((kind, deployment), 0)
+    return f"{kind}@{epoch}|{deployment}|{task}" if epoch else f"{ROW}|{deployment}|{task}"
 
 
 def near_key(key: str, epochs: Epochs) -> str:
@@ -76,50 +72,53 @@ def near_key(key: str, epochs: Epochs) -> str:
     return f"{NEAR}@{epoch}|{rest}" if epoch else key
 
 
-def window_key(item: Increment, policy: Policy) -> str:
-    """Return the name of the half window an increment goes to; it says itself when nobody reads it any more."""
-    bucket = half_window(item.at, policy)
+def window_key(deployment: str, task: str, at: float, policy: Policy) -> str:
+    """Return the name of the half window of a wall-clock second; it says itself when nobody reads it any more."""
+    bucket = half_window(at, policy)
     forgotten_at = int((bucket + 4) * policy.scoring.live_window_s / 2.0)
-    return f"{NOW}|{item.deployment}|{item.task}|{bucket}~{forgotten_at}~"
+    return f"{NOW}|{deployment}|{task}|{bucket}~{forgotten_at}~"
 
 
 def flatten(
-    items: Iterable[Increment],
-    sums: dict[str, dict[str, float]],
-    maxima: dict[str, float],
-    policy: Policy,
-    epochs: Epochs,
+    gained: Gain, sums: dict[str, dict[str, float]], maxima: dict[str, float], policy: Policy, epochs: Epochs
 ) -> None:
-    """Add increments to sums, and to the latest observation of each row. Names are made once for all of a row."""
-    rows: dict[tuple[str, str, bool], list[Increment]] = {}
-    for item in items:
-        rows.setdefault((item.deployment, item.task, "rw" in item.fields), []).append(item)
-    for found in rows.values():
-        key = row_key(found[0], epochs)
-        row = sums.setdefault(key, {})
-        for item in found:
-            _add(item, row)
-        maxima[key] = max(maxima.get(key, 0.0), *(item.at for item in found))
-        windows: dict[int, dict[str, float]] = {}
-        for item in found:
-            if item.recent is None:
-                continue
-            bucket = half_window(item.at, policy)
-            window = windows.get(bucket)
-            if window is None:
-                window = windows[bucket] = sums.setdefault(window_key(item, policy), {})
-            for name, value in zip(_RECENT, item.recent, strict=True):
-                window[name] = window.get(name, 0.0) + value
+    """Add what was observed to sums by name, and to the latest observation of each row."""
+    for (deployment, tasks, judged), series in gained.rows.items():
+        fields = series.to_fields()
+        for task in tasks:
+            key = row_key(deployment, task, judged=judged, epochs=epochs)
+            add(sums, key, fields)
+            maxima[key] = max(maxima.get(key, 0.0), series.last_at)
+    for (deployment, tasks, _), (at, recent) in gained.halves.items():
+        for task in tasks:
+            add(sums, window_key(deployment, task, at, policy), dict(zip(_RECENT, recent, strict=True)))
 
 
-def _add(item: Increment, row: dict[str, float]) -> None:
-    weight = item.weight
-    for name, value in item.fields.items():
-        row[name] = row.get(name, 0.0) + weight * value
-    for letter, index in (("d", item.duration_bin), ("t", item.first_bin)):
-        if index is not None:
-            name = f"{letter}{index}"
-            row[name] = row.get(name, 0.0) + weight
+def add(sums: dict[str, dict[str, float]], key: str, fields: Mapping[str, float]) -> None:
+    """Add to the sums of one name."""
+    held = sums.get(key)
+    if held is None:
+        sums[key] = dict(fields)
+        return
+    for name, value in fields.items():
+        held[name] = held.get(name, 0.0) + value
+
+
+def part_in(names: Container[str], gained: Gain, policy: Policy, epochs: Epochs) -> Gain:
+    """Return what was observed of the rows and windows whose names are among some."""
+    rows = (
+        ((deployment, (task,), judged), series)
+        for (deployment, tasks, judged), series in gained.rows.items()
+        for task in tasks
+        if row_key(deployment, task, judged=judged, epochs=epochs) in names
+    )
+    halves = (
+        ((deployment, (task,), half_window(at, policy)), (at, recent))
+        for (deployment, tasks, _), (at, recent) in gained.halves.items()
+        for task in tasks
+        if window_key(deployment, task, at, policy) in names
+    )
+    return Gain(add_rows({}, rows), add_halves({}, halves))
 
 
 def put_row(

@@ -12,12 +12,13 @@ from typing import Any, Final, NamedTuple
 from router_core import decay
 from router_core.decision import Known
 from router_core.deployment import Deployment
+from router_core.gain import half_window
 from router_core.policy import Policy, ScoringPolicy
 from router_core.quality import posterior, renewed
 from router_core.quality_model import rasch_slope
 from router_core.registry import Registry
 from router_core.series import ALL_TASKS, EMPTY_RECENT, EMPTY_SERIES, Summary
-from router_core.snapshot import EMPTY_STATE, DeploymentState, half_window
+from router_core.snapshot import EMPTY_STATE, DeploymentState
 
 UNSEEN_AGE_H: Final = 1e6
 """Hours since the last observation of a deployment that was never observed."""

@@ -1,16 +1,17 @@
 """What is remembered of one (deployment, task): discounted sums, two latency sketches, and a short recent window.
 
-Everything in a ``Series`` is a forward-decayed sum (``decay.py``), so merging two workers is adding field by field.
+Everything in a ``Series`` is a forward-decayed sum (``decay.py``), so merging two workers is adding field by field
+(``Series.plus``).
 ``Recent`` holds plain sums of the current and the previous half of a short window.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
-from router_core.latency import quantile, quantiles
+from router_core.latency import merge, quantile, quantiles
 
 FIELDS: Final = ("n", "ok", "out", "out_n", "act", "est", "cost", "dur", "rw", "rv", "fw", "fv")
 """n requests, ok successes, out output tokens of out_n answers, act actual and est estimated input tokens, cost USD,
@@ -33,24 +34,28 @@ class Summary(NamedTuple):
     mean_cost_usd: float | None
 
 
-class Increment(NamedTuple):
-    """What one observation adds to one series: ``weight`` times each field, and to at most one bin of each sketch.
+WindowSums = tuple[float, float, float, float]
+"""Plain sums of a recent window: requests, successes, seconds of good answers, USD."""
 
-    ``recent`` are (requests, successes, seconds of good answers, USD), unweighted; None adds nothing to the window.
+
+class Increment(NamedTuple):
+    """What one observation adds to the series of some tasks: ``weight`` times each field, and to a bin of each sketch.
+
+    A bin that is None adds nothing to its sketch; ``recent``, unweighted, is None where nothing goes to the window.
     """
 
     deployment: str
-    task: str
+    tasks: tuple[str, ...]
     at: float
     weight: float
     fields: Mapping[str, float]
     duration_bin: int | None = None
     first_bin: int | None = None
-    recent: tuple[float, float, float, float] | None = None
+    recent: WindowSums | None = None
 
 
 class Series:
-    """Sums of one (deployment, task). Never changed after construction; ``plus`` returns a new one."""
+    """WindowSums of one (deployment, task). Never changed after construction; ``plus`` returns a new one."""
 
     __slots__ = ("_summary", "durations", "fields", "firsts", "last_at")
 
@@ -68,19 +73,29 @@ class Series:
         self.last_at = last_at
         self._summary: Summary | None = None
 
-    def plus(self, *increments: Increment) -> Series:
-        """Return this series with observations added."""
-        fields, durations, firsts, last_at = dict(self.fields), self.durations, self.firsts, self.last_at
-        for item in increments:
-            weight = item.weight
-            for name, value in item.fields.items():
+    @classmethod
+    def of(cls, increments: Sequence[Increment]) -> Series:
+        """Add up observations; whose and of which tasks they are is the caller's business."""
+        fields: dict[str, float] = {}
+        durations: dict[int, float] = {}
+        firsts: dict[int, float] = {}
+        for _, _, _, weight, values, duration, first, _ in increments:
+            for name, value in values.items():
                 fields[name] = fields.get(name, 0.0) + weight * value
-            if item.duration_bin is not None:
-                durations = _counted(durations, self.durations, item.duration_bin, weight)
-            if item.first_bin is not None:
-                firsts = _counted(firsts, self.firsts, item.first_bin, weight)
-            last_at = max(last_at, item.at)
-        return Series(fields, durations, firsts, last_at)
+            if duration is not None:
+                durations[duration] = durations.get(duration, 0.0) + weight
+            if first is not None:
+                firsts[first] = firsts.get(first, 0.0) + weight
+        return cls(fields, durations, firsts, max([item.at for item in increments], default=0.0))
+
+    def plus(self, other: Series) -> Series:
+        """Return the sums of both."""
+        fields = dict(self.fields)
+        for name, value in other.fields.items():
+            fields[name] = fields.get(name, 0.0) + value
+        durations = merge(self.durations, other.durations) if other.durations else self.durations
+        firsts = merge(self.firsts, other.firsts) if other.firsts else self.firsts
+        return Series(fields, durations, firsts, max(self.last_at, other.last_at))
 
     @property
     def summary(self) -> Summary:
@@ -141,18 +156,11 @@ class Series:
         return cls(fields, durations, firsts, last_at)
 
 
-def _counted(bins: Mapping[int, float], held: Mapping[int, float], index: int, weight: float) -> dict[int, float]:
-    """Add a weight to a bin: in a copy of what is held by somebody, in place where the copy was made before."""
-    counted = bins if bins is not held and isinstance(bins, dict) else dict(bins)
-    counted[index] = counted.get(index, 0.0) + weight
-    return counted
-
-
 JUDGED: Final = frozenset({"rw", "rv", "fw", "fv"})
 """The fields of rewards; all others, and the sketches, are of service."""
 _KNOWN: Final = frozenset(FIELDS)
 EMPTY_SERIES: Final = Series()
-_ZERO: Final = (0.0, 0.0, 0.0, 0.0)
+_ZERO: Final[WindowSums] = (0.0, 0.0, 0.0, 0.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,19 +168,19 @@ class Recent:
     """Plain sums (requests, successes, seconds, USD) of the current half window and of the one before."""
 
     bucket: int = 0
-    current: tuple[float, float, float, float] = field(default=_ZERO)
-    previous: tuple[float, float, float, float] = field(default=_ZERO)
+    current: WindowSums = field(default=_ZERO)
+    previous: WindowSums = field(default=_ZERO)
 
-    def plus(self, bucket: int, sums: tuple[float, float, float, float]) -> Recent:
+    def plus(self, bucket: int, sums: WindowSums) -> Recent:
         """Add sums to a half window; older halves are forgotten, and what belongs to one long past is dropped."""
         if bucket < self.bucket - 1:
             return self
         if bucket == self.bucket - 1:
-            return Recent(self.bucket, self.current, _add(self.previous, sums))
+            return Recent(self.bucket, self.current, added(self.previous, sums))
         rolled = self.at(bucket)
-        return Recent(bucket, _add(rolled.current, sums), rolled.previous)
+        return Recent(bucket, added(rolled.current, sums), rolled.previous)
 
-    def with_half(self, bucket: int, sums: tuple[float, float, float, float]) -> Recent:
+    def with_half(self, bucket: int, sums: WindowSums) -> Recent:
         """Return the window with one half replaced by totals; a half that is too old changes nothing."""
         if bucket < self.bucket - 1:
             return self
@@ -186,15 +194,14 @@ class Recent:
             return self
         return Recent(bucket, _ZERO, self.current if bucket == self.bucket + 1 else _ZERO)
 
-    def total(self, bucket: int) -> tuple[float, float, float, float]:
+    def total(self, bucket: int) -> WindowSums:
         """Return the sums over both halves as seen at ``bucket``."""
         seen = self.at(bucket)
-        return _add(seen.current, seen.previous)
+        return added(seen.current, seen.previous)
 
 
-def _add(
-    left: tuple[float, float, float, float], right: tuple[float, float, float, float]
-) -> tuple[float, float, float, float]:
+def added(left: WindowSums, right: WindowSums) -> WindowSums:
+    """Return both sums together."""
     return (left[0] + right[0], left[1] + right[1], left[2] + right[2], left[3] + right[3])
 
 

@@ -1,8 +1,8 @@
 """An immutable view of everything learned, for one decision; ``fold`` is its only way forward.
 
 What workers merge (series, recent windows, quality sums) are sums, added in any order; what depends on order (circuits)
-stays with its worker and is joined by epoch. ``increments`` says what an outcome adds, so that a worker can both fold
-it at once and send it to the others later.
+stays with its worker and is joined by epoch. ``increment`` says what an outcome adds; a worker adds many of them up
+(``gain.py``), folds that, and sends it to the others later.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from typing import Any, Final
 from router_core import breaker, decay
 from router_core.breaker import Circuit
 from router_core.decision import Known
+from router_core.gain import Gain, gain
 from router_core.latency import bin_of
 from router_core.outcome import AttemptOutcome, AttemptRole, Failure, FailureKind, Reward
 from router_core.policy import Policy
@@ -107,20 +108,29 @@ class Snapshot:
 
     def plus(self, increments: Iterable[Increment], policy: Policy) -> Snapshot:
         """Return this view with increments added; many at once cost little more than one."""
-        grouped: dict[str, dict[str, list[Increment]]] = {}
-        for item in increments:
-            grouped.setdefault(item.deployment, {}).setdefault(item.task, []).append(item)
+        return self.gained(gain(increments, policy))
+
+    def gained(self, more: Gain) -> Snapshot:
+        """Return this view with what was added up."""
         states = dict(self.states)
-        for deployment, by_task in grouped.items():
+        tasks: dict[str, dict[str, Series]] = {}
+        recent: dict[str, dict[str, Recent]] = {}
+        for deployment, _, _ in (*more.rows, *more.halves):
+            if deployment not in tasks:
+                state = states.get(deployment, EMPTY_STATE)
+                tasks[deployment], recent[deployment] = dict(state.tasks), dict(state.recent)
+        for (deployment, names, _), series in more.rows.items():
+            held = tasks[deployment]
+            for task in names:
+                held[task] = held.get(task, EMPTY_SERIES).plus(series)
+        for (deployment, names, half), (_, sums) in more.halves.items():
+            windows = recent[deployment]
+            for task in names:
+                windows[task] = windows.get(task, EMPTY_RECENT).plus(half, sums)
+        for deployment, series_of in tasks.items():
             state = states.get(deployment, EMPTY_STATE)
-            tasks, recent = dict(state.tasks), dict(state.recent)
-            for task, items in by_task.items():
-                tasks[task] = tasks.get(task, EMPTY_SERIES).plus(*items)
-                for item in items:
-                    if item.recent is not None:
-                        window = recent.get(task, EMPTY_RECENT)
-                        recent[task] = window.plus(half_window(item.at, policy), item.recent)
-            states[deployment] = DeploymentState(tasks, recent, state.circuit, renewed=state.renewed)
+            moved = DeploymentState(series_of, recent[deployment], state.circuit, renewed=state.renewed)
+            states[deployment] = moved
         return self._next(states)
 
     def _next(self, states: Mapping[str, DeploymentState]) -> Snapshot:
@@ -128,25 +138,20 @@ class Snapshot:
         return Snapshot(self.version + 1, states, self.provider_open, self.quality)
 
 
-def half_window(at: float, policy: Policy) -> int:
-    """Return the number of the half live window that a wall-clock second falls into."""
-    return int(at * 2.0 / policy.scoring.live_window_s)
-
-
-def increments(outcome: AttemptOutcome | Reward, policy: Policy) -> tuple[Increment, ...]:
-    """Return what an outcome adds to the series.
+def increment(outcome: AttemptOutcome | Reward, policy: Policy) -> Increment | None:
+    """Return what an outcome adds to the series of its tasks, None for nothing.
 
     Cancelled calls, judges' calls and the client's own faults add nothing. A failure counts against the success rate
     exactly when it counts for the breaker or is a 429.
     """
-    gain = decay.weight(outcome.at, policy.learning.half_life_h * 3600.0)
+    weight = decay.weight(outcome.at, policy.learning.half_life_h * 3600.0)
     if isinstance(outcome, Reward):
-        return _of_reward(outcome, gain)
+        return _of_reward(outcome, weight)
     if outcome.role is AttemptRole.JUDGE:
-        return ()
+        return None
     if outcome.failure is not None:
         if RULES[outcome.failure.kind].counts is Counts.NO:
-            return ()
+            return None
         fields: dict[str, float] = {"n": 1.0, "cost": outcome.cost_usd} if outcome.cost_usd else {"n": 1.0}
         recent = (1.0, 0.0, 0.0, outcome.cost_usd)
         durations = firsts = None
@@ -164,19 +169,17 @@ def increments(outcome: AttemptOutcome | Reward, policy: Policy) -> tuple[Increm
         durations = bin_of(outcome.duration_s)
         first = outcome.time_to_first_content_s
         firsts = bin_of(first) if first is not None and outcome.stream else None
-    name, at = outcome.deployment, outcome.at
-    return (
-        Increment(name, str(outcome.task), at, gain, fields, durations, firsts, recent),
-        Increment(name, ALL_TASKS, at, gain, fields, durations, firsts, recent),
-    )
+    tasks = (str(outcome.task), ALL_TASKS)
+    return Increment(outcome.deployment, tasks, outcome.at, weight, fields, durations, firsts, recent)
 
 
-def _of_reward(reward: Reward, gain: float) -> tuple[Increment, ...]:
+def _of_reward(reward: Reward, weight: float) -> Increment:
     fields = {"rw": reward.weight, "rv": reward.weight * reward.value}
     if reward.source.startswith("feedback"):
         fields |= {"fw": reward.weight, "fv": reward.weight * reward.value}
-    rows = {str(reward.task), str(reward.secondary or reward.task)}
-    return tuple(Increment(reward.deployment, row, reward.at, gain, fields) for row in sorted(rows))
+    task, secondary = str(reward.task), str(reward.secondary or reward.task)
+    tasks = (task,) if secondary == task else tuple(sorted((task, secondary)))
+    return Increment(reward.deployment, tasks, reward.at, weight, fields)
 
 
 def fold(
@@ -193,11 +196,12 @@ def fold(
     ``now`` is the steady clock's second for the circuit (default: the outcome's own time); ``jitter`` a random number
     in [0, 1); ``peers`` are the deployments that share this one's credentials and provider.
     """
-    moved = snapshot.plus(increments(outcome, policy), policy)
+    found = increment(outcome, policy)
+    moved = snapshot.plus(() if found is None else (found,), policy)
     if isinstance(outcome, Reward):
         unit = decay.weight(outcome.at, policy.learning.half_life_h * 3600.0)
-        added = snapshot.quality.increments(outcome, unit)
-        return replace(moved, quality=moved.quality.absorb(added, unit)) if added else moved
+        sums = snapshot.quality.increments(outcome, unit)
+        return replace(moved, quality=moved.quality.absorb(sums, unit)) if sums else moved
     return fold_circuit(moved, outcome, policy, now=outcome.at if now is None else now, jitter=jitter, peers=peers)
 
 

@@ -10,11 +10,12 @@ from hypothesis import strategies as st
 from gateway.learner import Learner
 from router_core.breaker import Circuit, State
 from router_core.deployment import QualityPrior
+from router_core.gain import half_window
 from router_core.outcome import Reward
 from router_core.policy import BreakerPolicy, Policy
 from router_core.quality import QualityState, residuals
 from router_core.series import ALL_TASKS, EMPTY_RECENT, EMPTY_SERIES, Series
-from router_core.snapshot import DeploymentState, half_window
+from router_core.snapshot import DeploymentState
 from router_core.task import TaskType
 from tests.fakes.outcomes import attempt
 from tests.unit.router_core.builders import NOW, features, registry

@@ -13,7 +13,7 @@ from router_core.outcome import AttemptOutcome
 from router_core.policy import Policy, ScoringPolicy
 from router_core.router import decide
 from router_core.series import Series
-from router_core.snapshot import Snapshot
+from router_core.snapshot import Snapshot, increment
 from tests.unit.router_core.builders import HOUR, NOW, Draws, after, answers, registry, request, without_exploration
 
 POLICY = without_exploration()
@@ -43,8 +43,8 @@ class Traffic:
         broken: list[AttemptOutcome] = answers(name, failing, at=self.now, failure="stream_broken", **changes)
         good: list[AttemptOutcome] = answers(name, 10 - failing, at=self.now, **changes)
         # The circuit would open as well; what is looked at here is the score alone.
-        added = (item for outcome in broken + good for item in increments_of(outcome))
-        self.snapshot = self.snapshot.plus(added, POLICY)
+        found = (increment(outcome, POLICY) for outcome in broken + good)
+        self.snapshot = self.snapshot.plus([each for each in found if each is not None], POLICY)
 
     def adjustment(self, name: str = "acme/m1") -> float:
         decision = decide(request(), self.snapshot, SETUP, POLICY, self.now, Draws())
@@ -52,12 +52,6 @@ class Traffic:
 
     def chosen(self) -> str | None:
         return decide(request(), self.snapshot, SETUP, POLICY, self.now, Draws()).chosen
-
-
-def increments_of(outcome: AttemptOutcome) -> Any:
-    from router_core.snapshot import increments
-
-    return increments(outcome, POLICY)
 
 
 def test_one_bad_hour_pulls_traffic_away_and_recovery_gives_it_back():

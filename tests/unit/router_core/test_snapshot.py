@@ -9,12 +9,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from router_core import decay
+from router_core.gain import NO_GAIN, gain, half_window
 from router_core.latency import BINS, bin_of
 from router_core.outcome import AttemptRole, FailureKind, Reward, Usage
 from router_core.policy import Policy
 from router_core.retry_policy import RULES, Counts
-from router_core.series import ALL_TASKS, FIELDS
-from router_core.snapshot import Snapshot, fold, half_window, increments
+from router_core.series import ALL_TASKS, FIELDS, Increment
+from router_core.snapshot import Snapshot, fold, increment
 from router_core.task import TaskType
 from tests.fakes.outcomes import attempt
 from tests.unit.router_core.builders import NOW, after, answers, features
@@ -54,6 +55,16 @@ outcomes = attempts | rewards
 shuffled = st.lists(outcomes, max_size=10).flatmap(lambda items: st.tuples(st.just(items), st.permutations(items)))
 
 
+def added(*seen: Any) -> list[Increment]:
+    """What some outcomes add."""
+    return [item for outcome in seen if (item := increment(outcome, POLICY)) is not None]
+
+
+def of_call(**changes: Any) -> Increment:
+    (only,) = added(attempt(at=NOW, **changes))
+    return only
+
+
 def learned(snapshot: Snapshot) -> dict[str, Any]:
     """Everything workers merge, as one flat mapping."""
     found: dict[str, Any] = {}
@@ -88,12 +99,36 @@ def test_two_workers_increments_merge_in_either_order_to_what_one_would_have_see
     orders: tuple[list[Any], list[Any]], part: int
 ):
     everything, mixed = orders
-    apart = [[item for each in half for item in increments(each, POLICY)] for half in (mixed[:part], mixed[part:])]
-    alone = EMPTY.plus((item for each in everything for item in increments(each, POLICY)), POLICY)
+    apart = [added(*half) for half in (mixed[:part], mixed[part:])]
+    alone = EMPTY.plus(added(*everything), POLICY)
     one = EMPTY.plus(apart[0], POLICY).plus(apart[1], POLICY)
     other = EMPTY.plus(apart[1], POLICY).plus(apart[0], POLICY)
     assert learned(one) == pytest.approx(learned(other))
     assert learned(one) == pytest.approx(learned(alone))
+
+
+@settings(max_examples=50)
+@given(st.lists(outcomes, max_size=10), st.integers(0, 10))
+def test_what_was_added_up_in_parts_adds_what_each_outcome_would_have_added(seen: list[Any], part: int):
+    together = NO_GAIN.plus(gain(added(*seen[:part]), POLICY)).plus(gain(added(*seen[part:]), POLICY))
+    one_by_one = EMPTY
+    for outcome in seen:
+        one_by_one = one_by_one.plus(added(outcome), POLICY)
+    assert learned(EMPTY.gained(together)) == pytest.approx(learned(one_by_one))
+
+
+@settings(max_examples=50)
+@given(st.lists(outcomes, max_size=10), st.booleans())
+def test_who_starts_over_keeps_windows_and_times_and_the_other_sums(seen: list[Any], judged: bool):
+    whole = gain(added(*seen), POLICY)
+    left = whole.without("acme/m1", judged=judged)
+    assert left.halves == whole.halves
+    before, after_it = learned(EMPTY.gained(whole)), learned(EMPTY.gained(left))
+    gone = {"rw", "rv", "fw", "fv"}
+    for name, value in before.items():
+        deployment, _, field = name.split()[:3]
+        forgotten = deployment == "acme/m1" and field not in {"at", "recent"} and (field in gone) is judged
+        assert after_it.get(name) == (None if forgotten else pytest.approx(value))
 
 
 @settings(max_examples=50)
@@ -102,7 +137,7 @@ def test_folding_never_changes_the_view_before(past: list[Any], news: Any):
     before = after(EMPTY, *past)
     kept = picture(before)
     later = fold(before, news, POLICY, peers=["acme/m1", "acme/m2"])
-    before.plus(increments(news, POLICY), POLICY)
+    before.plus(added(news), POLICY)
     assert picture(before) == kept
     assert later.version >= before.version
 
@@ -131,9 +166,9 @@ def test_the_empty_view_knows_nothing():
 
 def test_a_good_answer_adds_to_its_task_and_to_all_tasks():
     good = attempt(at=NOW, stream=True, time_to_first_content_s=0.25, input_estimate=90, duration_s=2.0)
-    mine, overall = increments(good, POLICY)
-    assert (mine.task, overall.task) == ("analysis", ALL_TASKS)
-    assert mine.fields == overall.fields
+    mine = increment(good, POLICY)
+    assert mine is not None
+    assert mine.tasks == ("analysis", ALL_TASKS)
     assert mine.fields == {
         "n": 1.0,
         "ok": 1.0,
@@ -154,50 +189,53 @@ def test_a_good_answer_adds_to_its_task_and_to_all_tasks():
     [{"input_estimate": 0}, {"usage": Usage(0, 0, 0, 50), "input_estimate": 90}],
 )
 def test_the_token_ratio_learns_only_from_counted_and_estimated_tokens(changes: dict[str, Any]):
-    assert "est" not in increments(attempt(at=NOW, **changes), POLICY)[0].fields
+    assert "est" not in of_call(**changes).fields
 
 
 def test_estimated_usage_teaches_no_lengths():
-    guessed = attempt(at=NOW, usage=Usage(100, 0, 0, 50, estimated=True), input_estimate=90)
-    assert set(increments(guessed, POLICY)[0].fields) == {"n", "ok", "dur", "cost"}
+    guessed = of_call(usage=Usage(100, 0, 0, 50, estimated=True), input_estimate=90)
+    assert set(guessed.fields) == {"n", "ok", "dur", "cost"}
 
 
 @pytest.mark.parametrize("changes", [{"stream": False}, {"stream": True, "time_to_first_content_s": None}])
 def test_the_first_content_is_timed_for_streams_alone(changes: dict[str, Any]):
     values = {"time_to_first_content_s": 0.25, **changes}
-    assert increments(attempt(at=NOW, **values), POLICY)[0].first_bin is None
+    assert of_call(**values).first_bin is None
 
 
 @pytest.mark.parametrize("kind", FailureKind)
 def test_a_failure_counts_exactly_when_it_is_the_provider_s(kind: FailureKind):
-    added = increments(attempt(at=NOW, failure=kind), POLICY)
+    failed = increment(attempt(at=NOW, failure=kind), POLICY)
     if RULES[kind].counts is Counts.NO:
-        assert added == ()
+        assert failed is None
     else:
-        assert [dict(item.fields) for item in added] == [{"n": 1.0}, {"n": 1.0}]
-        assert added[0].recent == (1.0, 0.0, 0.0, 0.0)
-        assert (added[0].duration_bin, added[0].first_bin) == (None, None)
+        assert failed is not None
+        assert failed.fields == {"n": 1.0}
+        assert failed.recent == (1.0, 0.0, 0.0, 0.0)
+        assert (failed.duration_bin, failed.first_bin) == (None, None)
 
 
 def test_a_failure_that_cost_money_is_paid_for_in_the_baseline_and_the_window_alike():
-    broken = increments(attempt(at=NOW, failure="stream_broken", cost_usd=0.03), POLICY)[0]
+    broken = of_call(failure="stream_broken", cost_usd=0.03)
     assert broken.fields == {"n": 1.0, "cost": 0.03}
     assert broken.recent == (1.0, 0.0, 0.0, 0.03)
 
 
 def test_a_judge_s_own_call_says_nothing_about_answers():
-    assert increments(attempt(at=NOW, role=AttemptRole.JUDGE), POLICY) == ()
+    assert increment(attempt(at=NOW, role=AttemptRole.JUDGE), POLICY) is None
 
 
 def test_a_reward_counts_for_both_rows_of_its_task():
     reward = Reward("acme/m1", TaskType.TOOL_USE, NOW, 0.75, 0.5, "verifier", TaskType.TESTING)
-    rows = {item.task: item.fields for item in increments(reward, POLICY)}
-    assert rows == {"testing": {"rw": 0.5, "rv": 0.375}, "tool_use": {"rw": 0.5, "rv": 0.375}}
+    (only,) = added(reward)
+    assert only.tasks == ("testing", "tool_use")
+    assert only.fields == {"rw": 0.5, "rv": 0.375}
 
 
 def test_explicit_feedback_also_moves_the_learned_weight():
     reward = Reward("acme/m1", TaskType.TESTING, NOW, 0.75, 0.5, "feedback:alice")
-    (only,) = increments(reward, POLICY)
+    (only,) = added(reward)
+    assert only.tasks == ("testing",)
     assert only.fields == {"rw": 0.5, "rv": 0.375, "fw": 0.5, "fv": 0.375}
     assert only.recent is None
 

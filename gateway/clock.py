@@ -23,13 +23,8 @@ class SystemClock:
 
     __slots__ = ()
 
-    def monotonic(self) -> float:
-        """Return ``time.monotonic()``."""
-        return _time.monotonic()
-
-    def time(self) -> float:
-        """Return ``time.time()``."""
-        return _time.time()
+    monotonic = staticmethod(_time.monotonic)
+    time = staticmethod(_time.time)
 
 
 class ManualClock:

@@ -11,6 +11,7 @@ import math
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from operator import itemgetter
 from typing import Any, Final
 
 import orjson
@@ -38,6 +39,7 @@ COLUMNS: Final = (
     "stream", "duration_ms", "upstream_id", "served",
 )  # fmt: skip
 _CENT_OF_A_CENT: Final = 1e-9
+_tokens: Final = itemgetter(*KINDS)
 
 
 class Unbalanced(ValueError):
@@ -54,19 +56,17 @@ def rows(outcome: RequestOutcome, *, request_id: str, price_version: str) -> lis
     Tokens are counted in five disjoint kinds whose sum is ``total_tokens``; ``at`` is wall-clock seconds, money USD.
     """
     served = _served(outcome)
-    made = [
-        {
-            **_call(attempt),
-            "request_id": request_id,
-            "decision_id": outcome.decision_id,
-            "attempt": number,
-            "price_version": price_version,
-            "key_id": outcome.key_id,
-            "tags": list(outcome.tags),
-            "served": number == served,
-        }
-        for number, attempt in enumerate(outcome.attempts)
-    ]
+    made = []
+    for number, attempt in enumerate(outcome.attempts):
+        row = _call(attempt)
+        row["request_id"] = request_id
+        row["decision_id"] = outcome.decision_id
+        row["attempt"] = number
+        row["price_version"] = price_version
+        row["key_id"] = outcome.key_id
+        row["tags"] = list(outcome.tags)
+        row["served"] = number == served
+        made.append(row)
     balance(made, outcome)
     return made
 
@@ -89,7 +89,11 @@ def _call(attempt: AttemptOutcome) -> dict[str, Any]:
         "ok": attempt.ok,
         "failure": None if attempt.failure is None else str(attempt.failure.kind),
         "status": attempt.status,
-        **{kind: getattr(usage, kind) for kind in KINDS},
+        "input": usage.input,
+        "cached_input": usage.cached_input,
+        "cache_write": usage.cache_write,
+        "output": usage.output,
+        "reasoning": usage.reasoning,
         "total_tokens": usage.total,
         "estimated": usage.estimated,
         "cost_usd": attempt.cost_usd,
@@ -103,14 +107,15 @@ def _call(attempt: AttemptOutcome) -> dict[str, Any]:
 def balance(made: Sequence[Mapping[str, Any]], outcome: RequestOutcome) -> None:
     """Check that rows partition a request: kinds add up to totals, costs to its cost."""
     for row in made:
-        if sum(row[kind] for kind in KINDS) != row["total_tokens"]:
+        if sum(_tokens(row)) != row["total_tokens"]:
             msg = f"attempt {row['attempt']} of {outcome.decision_id}: its kinds of tokens do not add up to the total"
             raise Unbalanced(msg)
         if not 0.0 <= row["cost_usd"] < math.inf:
             msg = f"attempt {row['attempt']} of {outcome.decision_id}: its cost is {row['cost_usd']!r}"
             raise Unbalanced(msg)
-    total = math.fsum(row["cost_usd"] for row in made)
-    if abs(total - outcome.cost_usd) > max(_CENT_OF_A_CENT, 1e-9 * total):
+    total = math.fsum([row["cost_usd"] for row in made])
+    off = abs(total - outcome.cost_usd)
+    if off > _CENT_OF_A_CENT and off > 1e-9 * total:
         msg = f"{outcome.decision_id}: its calls cost {total:.9f} USD, the request {outcome.cost_usd:.9f} USD"
         raise Unbalanced(msg)
 

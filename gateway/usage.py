@@ -10,7 +10,6 @@ from router_core.outcome import Usage
 
 _MOST: Final = 1 << 40
 """Counts above this are garbage, not tokens."""
-_WHOLES: Final = ("prompt_tokens", "completion_tokens")
 _DEAREST_USD: Final = 10_000.0
 """What no single call costs."""
 
@@ -28,7 +27,8 @@ def usage_of(usage: object) -> Usage | None:
     completion = _count(usage.get("completion_tokens"))
     if prompt is None and completion is None:
         return None
-    if any(usage.get(name) is not None and _count(usage[name]) is None for name in _WHOLES):
+    garbled = prompt is None and usage.get("prompt_tokens") is not None
+    if garbled or (completion is None and usage.get("completion_tokens") is not None):
         return None  # half of it is garbage: an estimate is nearer to the truth than the other half alone
     prompt, completion = prompt or 0, completion or 0
     read = _mapping(usage.get("prompt_tokens_details"))
@@ -45,6 +45,8 @@ def usage_of(usage: object) -> Usage | None:
         usage.get("cache_creation_input_tokens"),
     )
     reasoning = _first(written.get("reasoning_tokens"), usage.get("reasoning_tokens"))
+    if not (cached or cache_write or reasoning):
+        return Usage(input=prompt, output=completion)
     cached = min(cached, prompt)
     cache_write = min(cache_write, prompt - cached)
     reasoning = min(reasoning, completion)

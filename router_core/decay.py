@@ -20,4 +20,6 @@ have, a week, until 2043. Beyond that nothing is forgotten any more; a float has
 def weight(at_s: float, half_life_s: float) -> float:
     """Return the weight of an observation made at wall-clock second ``at_s``; finite and positive for any time."""
     exponent = (at_s - LANDMARK_S) / half_life_s
-    return float(2.0 ** max(-_MAX_EXPONENT, min(_MAX_EXPONENT, exponent)))
+    if not -_MAX_EXPONENT < exponent < _MAX_EXPONENT:
+        exponent = max(-_MAX_EXPONENT, min(_MAX_EXPONENT, exponent))
+    return float(2.0**exponent)

@@ -26,7 +26,7 @@ class Usage:
 
     def __post_init__(self) -> None:
         """Refuse negative counts."""
-        if min(self.input, self.cached_input, self.cache_write, self.output, self.reasoning) < 0:
+        if self.input < 0 or self.cached_input < 0 or self.cache_write < 0 or self.output < 0 or self.reasoning < 0:
             msg = f"token counts must not be negative: {self!r}"
             raise ValueError(msg)
 
@@ -43,7 +43,7 @@ class Usage:
     @property
     def total(self) -> int:
         """Sum of the five kinds."""
-        return self.prompt + self.completion
+        return self.input + self.cached_input + self.cache_write + self.output + self.reasoning
 
     def __add__(self, other: Usage) -> Usage:
         """Add kind by kind."""

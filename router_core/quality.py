@@ -66,8 +66,8 @@ def neighbourhood(features: Features) -> str:
     These split one task type into examinations, mathematics, code and prose, whose difficulty differs most; they need
     no weights and mean the same for every operator.
     """
-    dense = features.dense
-    length = float(dense[_LENGTH])
+    dense = features.dense.tolist()
+    length = dense[_LENGTH]
     size = "s" if length < 0.53 else "m" if length < 0.67 else "l"  # log1p(characters) / 10 at 200 and 800 characters
     options = "o" if dense[_OPTIONS] >= 0.4 else "-"
     figures = "f" if dense[_NUMBERS] >= 0.15 or dense[_LATEX] > 0.0 else "-"

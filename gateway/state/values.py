@@ -65,7 +65,12 @@ def finite(fields: Mapping[str, float]) -> Iterator[tuple[str, float]]:
 def add_sums(into: dict[str, dict[str, float]], sums: Sums) -> None:
     """Add increments to totals in place; one that is no number, or would make the total none, is left out."""
     for key, fields in sums.items():
-        target = into.setdefault(key, {})
+        target = into.get(key)
+        if not target and all(map(math.isfinite, fields.values())):
+            into[key] = dict(fields)
+            continue
+        if target is None:
+            target = into[key] = {}
         for name, value in fields.items():
             total = target.get(name, 0.0) + value
             if math.isfinite(total):

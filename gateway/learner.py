@@ -153,10 +153,10 @@ class Learner:
 
     def grant(self, deployment: Deployment, policy: Policy, *, force: bool = False) -> tuple[bool, int | None]:
         """Take the permit for a call: (allowed, lease). A half-open circuit gives leases, a closed one needs none."""
-        circuit = self._held.circuit(deployment.id)
-        if circuit is breaker.CLOSED:
+        state = self._held.states.get(deployment.id, EMPTY_STATE)
+        if state.calm:
             return True, None
-        now = self.steady()
+        circuit, now = state.circuit, self.steady()
         if not force and not breaker.admits(circuit, now, policy.breaker).admitted:
             return False, None
         moved, lease = breaker.grant(circuit, now, policy.breaker, force=force)

@@ -45,7 +45,9 @@ def bin_of(seconds: float) -> int:
 
 def value_of(index: int) -> float:
     """Return the duration in seconds that stands for a bin; indexes outside [0, BINS - 1] count as its ends."""
-    return LOW_S * _MIDDLE * float(_GAMMA ** min(max(index, 0), _LAST))
+    if not 0 <= index <= _LAST:
+        index = min(max(index, 0), _LAST)
+    return LOW_S * _MIDDLE * float(_GAMMA**index)
 
 
 def quantile(bins: Mapping[int, float], q: float) -> float | None:
@@ -63,12 +65,14 @@ def quantiles(bins: Mapping[int, float], shares: tuple[float, ...]) -> tuple[flo
         if not 0.0 <= q <= 1.0:
             msg = f"a quantile must be within [0, 1], not {q!r}"
             raise ValueError(msg)
-    held = sorted(bins)
-    if held and min(bins.values()) <= 0.0:
-        held = [index for index in held if bins[index] > 0.0]
-    if not held:
+    if not bins:
         return (None,) * len(shares)
-    weights = [bins[index] for index in held]
+    held = sorted(bins)
+    if min(bins.values()) <= 0.0:
+        held = [index for index in held if bins[index] > 0.0]
+        if not held:
+            return (None,) * len(shares)
+    weights = list(map(bins.__getitem__, held))
     bounds, total, last = list(accumulate(weights)), math.fsum(weights), len(held) - 1
     return tuple([value_of(held[min(bisect_left(bounds, q * total), last)]) for q in shares])
 

@@ -55,7 +55,7 @@ class Increment(NamedTuple):
 
 
 class Series:
-    """WindowSums of one (deployment, task). Never changed after construction; ``plus`` returns a new one."""
+    """Sums of one (deployment, task). Never changed after construction; ``plus`` returns a new one."""
 
     __slots__ = ("_summary", "durations", "fields", "firsts", "last_at")
 

@@ -24,7 +24,7 @@ from typing import Any, Final
 
 from gateway.observe.aggregates import Booking
 from router_core.latency import BINS, bin_of
-from router_core.outcome import AttemptOutcome, AttemptRole, FailureKind, RequestOutcome
+from router_core.outcome import AttemptOutcome, AttemptRole, FailureKind, RequestOutcome, Usage
 
 ATTEMPTS: Final = "a"
 REQUESTS: Final = "r"
@@ -59,11 +59,7 @@ def of_attempt(outcome: AttemptOutcome) -> Booking:
     if outcome.cost_usd:
         sums["cost"] = outcome.cost_usd
     if usage.total:
-        sums["in"] = float(usage.input)
-        sums["out"] = float(usage.output)
-        for name, count in (("cin", usage.cached_input), ("cw", usage.cache_write), ("rea", usage.reasoning)):
-            if count:
-                sums[name] = float(count)
+        _tokens(usage, sums)
     if outcome.failure is not None:
         counts.append(f"f:{outcome.failure.kind}")
         return Booking(tuple(counts), sums)
@@ -81,6 +77,17 @@ def of_attempt(outcome: AttemptOutcome) -> Booking:
     if outcome.finish_reason == "length":
         counts.append("cut")
     return Booking(tuple(counts), sums)
+
+
+def _tokens(usage: Usage, sums: dict[str, float]) -> None:
+    sums["in"] = float(usage.input)
+    sums["out"] = float(usage.output)
+    if usage.cached_input:
+        sums["cin"] = float(usage.cached_input)
+    if usage.cache_write:
+        sums["cw"] = float(usage.cache_write)
+    if usage.reasoning:
+        sums["rea"] = float(usage.reasoning)
 
 
 def of_request(outcome: RequestOutcome, baseline_usd: float | None) -> Booking:

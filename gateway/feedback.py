@@ -22,6 +22,7 @@ from gateway.keys import Principal
 from gateway.recorder import KIND
 from gateway.services import Services
 from gateway.store_errors import StoreError
+from router_core.compact import expanded
 from router_core.outcome import Feedback
 from router_core.reward import feedback_score, of_feedback
 from router_core.task import TaskType
@@ -99,7 +100,7 @@ class FeedbackDesk:
             data = await store.get(KIND, decision_id)
         except StoreError:
             return None
-        return None if data is None else _of_record(orjson.loads(data))
+        return None if data is None else _of_record(expanded(orjson.loads(data)))
 
     async def _enter(self, feedback: Feedback, score: float | None, keep_s: float) -> bool:
         """Enter a vote where all workers look; False when this source's vote was there before, from whichever of them.

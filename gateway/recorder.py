@@ -15,10 +15,10 @@ import orjson
 from gateway.backlog import Backlog
 from gateway.context import RequestContext
 from gateway.decisions import RecentDecisions, Recorded, Served
+from router_core.compact import compact, known_row
 from router_core.decision import Known
 from router_core.outcome import AttemptOutcome, RequestOutcome
 from router_core.ports import EventSink
-from router_core.record import to_record
 
 _log = logging.getLogger("gateway.recorder")
 _DELAY_S: Final = 0.02
@@ -26,6 +26,7 @@ _AT_ONCE: Final = 2
 _DAY_S: Final = 86_400.0
 _MOST_DOCUMENTS: Final = 2000
 """Kept for the store between two exchanges; a slow store takes so long that the oldest are left out."""
+_MOST_KNOWN: Final = 1000
 KIND: Final = "decision"
 
 
@@ -57,7 +58,8 @@ class Recorder:
         )
         self._documents: deque[tuple[str, str, bytes, float | None]] = deque(maxlen=_MOST_DOCUMENTS)
         self._rows: list[Mapping[str, Any]] = []
-        self._known: dict[int, tuple[Known, orjson.Fragment]] = {}
+        self._known_rows: dict[int, orjson.Fragment] = {}
+        self._known: list[Known] = []
 
     def finish(self, ctx: RequestContext, outcome: RequestOutcome) -> None:
         """Take a finished request. Never raises, never waits."""
@@ -96,13 +98,13 @@ class Recorder:
         self._rows.extend(rows)
 
     def record(self, finished: Finished) -> dict[str, Any]:
-        """Return the whole record of a finished request; what is known of deployments is JSON already."""
+        """Return the record of a finished request as it is stored; what is known of deployments is JSON already."""
         ctx, outcome = finished
         return {
             "id": ctx.decision_id,
             "request_id": ctx.request_id,
             "key_id": outcome.key_id,
-            **to_record(ctx.routing, ctx.decision, self._fragment),
+            **compact(ctx.routing, ctx.decision, self._rows_of),
             "judged_by": ctx.judge,
             "verdict": ctx.verdict,
             "experiment": experiment_record(ctx),
@@ -120,15 +122,21 @@ class Recorder:
         if self._ledger_rows is not None:
             self._rows.extend(self._ledger_rows(outcome, ctx))
 
-    def _fragment(self, known: Known) -> orjson.Fragment:
-        """Return what is known of a deployment as JSON, made once: the same value serves many decisions."""
-        held = self._known.get(id(known))
-        if held is None or held[0] is not known:
-            if len(self._known) > 1000:
-                self._known.clear()
-            held = (known, orjson.Fragment(orjson.dumps(known)))
-            self._known[id(known)] = held
-        return held[1]
+    def _rows_of(self, known: Iterable[Known]) -> list[orjson.Fragment]:
+        """Return what is known of deployments as rows of JSON, made once: the same value serves many decisions.
+
+        A value that has a row is held, so that no other one can have its ``id``.
+        """
+        try:
+            return list(map(self._known_rows.__getitem__, map(id, known)))
+        except KeyError:
+            if len(self._known) > _MOST_KNOWN:
+                self._known_rows, self._known = {}, []
+            for each in known:
+                if id(each) not in self._known_rows:
+                    self._known_rows[id(each)] = orjson.Fragment(orjson.dumps(known_row(each)))
+                    self._known.append(each)
+            return [self._known_rows[id(each)] for each in known]
 
 
 def _served(finished: Finished) -> Served:

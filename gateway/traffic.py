@@ -35,7 +35,7 @@ async def sampled_prompts(store: DocumentStore, count: int, seed: int = 0) -> li
 
 
 async def judged_decisions(store: DocumentStore) -> list[dict[str, Any]]:
-    """Return decision records, each with the ``feedback`` it got, the newest first."""
+    """Return decision records as they are stored, each with the ``feedback`` it got, the newest first."""
     votes: dict[str, list[dict[str, Any]]] = {}
     async for _, data in documents(store, VOTE, 2 * MOST):
         vote = orjson.loads(data)

@@ -96,7 +96,7 @@ class EventSink(Protocol):
         ...
 
     def request(self, outcome: RequestOutcome, record: Mapping[str, Any], data: bytes) -> None:
-        """Hear of one finished request; ``record`` is its decision record, ``data`` the same as JSON, as stored."""
+        """Hear of one finished request; ``record`` is its record as it is stored (``compact``), ``data`` its JSON."""
         ...
 
 

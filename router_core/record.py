@@ -6,10 +6,11 @@ versions. ``recompute`` repeats eligibility, scoring and planning from it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import fields
 from typing import Any, Final
 
+from router_core.compact import expanded
 from router_core.decision import Decision, Facts, Known, Rejection, Rule, ScoredCandidate
 from router_core.deployment import Capability
 from router_core.policy import Policy, Weights
@@ -20,14 +21,8 @@ from router_core.settle import settle
 from router_core.task import TaskProfile, TaskType
 
 
-def to_record(
-    request: RoutingRequest, decision: Decision, known_form: Callable[[Known], Any] | None = None
-) -> dict[str, Any]:
-    """Return a decision as JSON-ready data, the request it was made for included.
-
-    ``known_form`` may write what is known of a deployment its own way (it is the same for many decisions in a row).
-    """
-    form = known_form or known_record
+def to_record(request: RoutingRequest, decision: Decision) -> dict[str, Any]:
+    """Return a decision as JSON-ready data, the request it was made for included."""
     return {
         "request": request_record(request),
         "task": _values(decision.profile),
@@ -45,8 +40,8 @@ def to_record(
         "last_resort": decision.last_resort,
         "rationale": decision.rationale,
         "expected_cost_usd": decision.attempts[0].expected_cost_usd if decision.attempts else 0.0,
-        "candidates": [candidate_record(candidate, form) for candidate in decision.ranking],
-        "rejections": [rejection_record(item, form) for item in decision.rejections],
+        "candidates": [candidate_record(candidate) for candidate in decision.ranking],
+        "rejections": [rejection_record(item) for item in decision.rejections],
         "attempts": [attempt._asdict() for attempt in decision.attempts],
         "at": decision.at,
         "draws": list(decision.draws),
@@ -56,45 +51,21 @@ def to_record(
     }
 
 
-def candidate_record(candidate: ScoredCandidate, form: Callable[[Known], Any]) -> dict[str, Any]:
+def candidate_record(candidate: ScoredCandidate) -> dict[str, Any]:
     """Return one candidate: its seven terms, adjustment, score, and the facts behind them."""
-    deployment, terms, adjustment, score, facts = candidate
-    quality, cost, performance, learning, task_preference, vendor_diversity, vendor_preference = terms
     return {
-        "deployment": deployment,
-        "score": score,
+        "deployment": candidate.deployment,
+        "score": candidate.score,
         "shown_score": candidate.shown_score,
-        "terms": {  # written out: every request has as many of these as it has candidates
-            "quality": quality,
-            "cost": cost,
-            "performance": performance,
-            "learning": learning,
-            "task_preference": task_preference,
-            "vendor_diversity": vendor_diversity,
-            "vendor_preference": vendor_preference,
-        },
-        "adjustment": adjustment,
-        "facts": facts_record(facts, form),
+        "terms": candidate.terms._asdict(),
+        "adjustment": candidate.adjustment,
+        "facts": facts_record(candidate.facts),
     }
 
 
-def facts_record(facts: Facts, form: Callable[[Known], Any]) -> dict[str, Any]:
+def facts_record(facts: Facts) -> dict[str, Any]:
     """Return a candidate's facts; what is known of it stands under ``known``."""
-    deployment, provider, known, quality, tokens, answer, cached, cost, worst, breaker, ready_in_s, ramp = facts
-    return {
-        "deployment": deployment,
-        "provider": provider,
-        "known": form(known),
-        "quality": quality,
-        "input_tokens": tokens,
-        "output_tokens": answer,
-        "cached_tokens": cached,
-        "expected_cost_usd": cost,
-        "worst_cost_usd": worst,
-        "breaker": breaker,
-        "ready_in_s": ready_in_s,
-        "ramp": ramp,
-    }
+    return {**facts._asdict(), "known": known_record(facts.known)}
 
 
 def known_record(known: Known) -> dict[str, Any]:
@@ -102,13 +73,13 @@ def known_record(known: Known) -> dict[str, Any]:
     return _values(known)
 
 
-def rejection_record(item: Rejection, form: Callable[[Known], Any]) -> dict[str, Any]:
+def rejection_record(item: Rejection) -> dict[str, Any]:
     """Return one refusal: rule, sentence, when waiting helps, and the facts it was judged by where it had any."""
     plain: dict[str, Any] = {"deployment": item.deployment, "rule": item.rule, "detail": item.detail}
     if item.retry_after_s is not None:
         plain["retry_after_s"] = item.retry_after_s
     if item.facts is not None:
-        plain["facts"] = facts_record(item.facts, form)
+        plain["facts"] = facts_record(item.facts)
     return plain
 
 
@@ -151,7 +122,8 @@ def request_of(plain: Mapping[str, Any]) -> RoutingRequest:
 
 
 def recompute(record: Mapping[str, Any], registry: Registry, policy: Policy) -> Decision:
-    """Decide again from a record, under the registry and policy it names (or others, to compare)."""
+    """Decide again from a record in either form, under the registry and policy it names (or others, to compare)."""
+    record = expanded(record)
     request = request_of(record["request"])
     first, second = record["draws"]
     question = ask(request, registry, policy, record["at"], (first, second), record["snapshot_version"])

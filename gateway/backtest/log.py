@@ -1,7 +1,8 @@
 """The gateway's own log under another policy: decision records, re-scored, with off-policy estimates.
 
-A line is a decision record as ``GET /v1/decisions/{id}`` returns it, with a ``reward`` in [0, 1] or a list of
-``feedback`` beside it. Who was eligible is taken as logged; the new policy's weights and scales choose among them.
+A line is a decision record as ``GET /v1/decisions/{id}`` returns it, or as it is stored, with a ``reward`` in [0, 1] or
+a list of ``feedback`` beside it. Who was eligible is taken as logged; the new policy's weights and scales choose among
+them.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from gateway.config.problems import ConfigInvalid
 from gateway.config.settings import Settings
 from gateway.forward.catalog import facts as catalog_facts
 from router_core.choosing import rank
+from router_core.compact import expanded
 from router_core.decision import Facts, Known, ScoredCandidate
 from router_core.outcome import Feedback
 from router_core.policy import Policy
@@ -79,6 +81,7 @@ def replayed(record: Mapping[str, Any], policy: Policy) -> Logged | None:
     if value is None or record.get("order", "scored") != "scored" or not record.get("candidates"):
         return None
     try:
+        record = expanded(record)
         request = request_of(record["request"])
         name = record["policy"] if record["policy"] in policy.policies else policy.default_policy
         weights = policy.policies[name]

@@ -18,6 +18,7 @@ from gateway.prepare import prepare
 from gateway.recorder import KIND
 from gateway.refusals import no_candidate
 from gateway.store_errors import StoreError
+from router_core.compact import expanded
 from router_core.record import to_record
 
 router = APIRouter(tags=["decisions"])
@@ -51,18 +52,15 @@ async def decision(name: str, request: Request, caller: Client) -> Response:
     if services.ids.made_at(name) is None:
         raise missing
     recorded = services.recorder.find(name)
-    if recorded is not None:
-        record: bytes | None = recorded.data
-        owner = recorded.served.key_id
-    else:
-        record = await _stored(services, KIND, name)
-        owner = orjson.loads(record)["key_id"] if record is not None else None
-    if record is None or (owner != caller.key_id and not caller.admin):
+    document = recorded.data if recorded is not None else await _stored(services, KIND, name)
+    record = None if document is None else orjson.loads(document)
+    if record is None or (record["key_id"] != caller.key_id and not caller.admin):
         raise missing
+    record = expanded(record)
     compared = await _stored(services, shadow.KIND, name)
     if compared is not None:
-        record = record[:-1] + b',"shadow":' + compared + b"}"
-    return Response(record, 200, {"cache-control": "no-store"}, "application/json")
+        record["shadow"] = orjson.Fragment(compared)
+    return Response(orjson.dumps(record), 200, {"cache-control": "no-store"}, "application/json")
 
 
 async def _stored(services: Any, kind: str, name: str) -> bytes | None:

@@ -18,8 +18,7 @@ Calibration (kind ``c``; scope, tenth of expected quality): ``n`` weight, ``x`` 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from operator import itemgetter
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
 from gateway.observe.aggregates import Booking
@@ -43,7 +42,6 @@ NOT_THE_PROVIDERS: Final = frozenset(
 )
 """Kinds that say nothing about a provider: the client left, or its own request was at fault."""
 
-_BEST: Final = itemgetter("quality", "expected_cost_usd")
 _DURATION: Final = tuple(f"d{index}" for index in range(BINS))
 _FIRST: Final = tuple(f"t{index}" for index in range(BINS))
 _OVERHEAD: Final = tuple(f"o{index}" for index in range(BINS))
@@ -135,21 +133,21 @@ def callers(attempts: Iterable[AttemptOutcome], served_by: str | None) -> dict[s
     return found
 
 
-def baseline(candidates: Iterable[Mapping[str, Any]], outcome: RequestOutcome) -> float | None:
+def baseline(candidates: Mapping[str, Any] | None, outcome: RequestOutcome) -> float | None:
     """Estimate what this request had cost at "always the best model", in USD; None when that cannot be said.
 
     The best model is the eligible candidate of the highest expected quality (the dearer one of equals). Its expected
     cost is scaled by how much more or less than expected the answering deployment really cost, since that mostly tells
-    how long the answer became; the factor is kept within 0.1 and 10.
+    how long the answer became; the factor is kept within 0.1 and 10. ``candidates`` are columns as in a stored record.
     """
-    facts = [candidate["facts"] for candidate in candidates]
-    if not outcome.ok or not facts:
+    if not outcome.ok or not candidates:
         return None
-    best = max(facts, key=_BEST)
-    if best["deployment"] == outcome.served_by:
+    names: Sequence[str] = candidates["deployment"]
+    costs: Sequence[float] = candidates["facts"]["expected_cost_usd"]
+    _, expected, before = max(zip(candidates["facts"]["quality"], costs, range(0, -len(costs), -1), strict=True))
+    if names[-before] == outcome.served_by:
         return outcome.cost_usd
-    expected: float = best["expected_cost_usd"]
-    planned = next((fact["expected_cost_usd"] for fact in facts if fact["deployment"] == outcome.served_by), 0.0)
+    planned = costs[names.index(outcome.served_by)] if outcome.served_by in names else 0.0
     if planned <= 0.0:
         return expected
     actual = sum(attempt.cost_usd for attempt in outcome.attempts if attempt.deployment == outcome.served_by)

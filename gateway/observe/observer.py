@@ -19,8 +19,9 @@ from gateway.observe.buckets import Window
 from gateway.observe.exposition import SumsCollector, render
 from gateway.observe.feed import Event, Feed
 from gateway.observe.stats import Query, Stats
-from gateway.observe.summary import candidates_of, of_stored, summarise
+from gateway.observe.summary import of_stored, summarise
 from gateway.observe.views import Row
+from router_core.compact import expanded
 from router_core.outcome import AttemptOutcome, RequestOutcome, Reward
 from router_core.task import TaskType
 
@@ -87,10 +88,11 @@ class Observer:
     def request(self, outcome: RequestOutcome, record: Mapping[str, Any], data: bytes | None = None) -> None:
         """Book one finished request: for everybody, for its key and for its tags; keep its record; tell watchers.
 
-        The record is kept as JSON (``data``, made here when not given): one thing to hold and to let go, not hundreds.
+        The record, in its stored form, is kept as JSON (``data``, made here when not given): one thing to hold and to
+        let go, not hundreds.
         """
         at, task, key_id = outcome.at, str(outcome.task), outcome.key_id
-        booking = fold.of_request(outcome, fold.baseline(candidates_of(record), outcome))
+        booking = fold.of_request(outcome, fold.baseline(record.get("candidates"), outcome))
         bill = fold.of_bill(outcome)
         self.sums.add((fold.REQUESTS, key_id, task), at, booking, everybody=True)
         for tag in outcome.tags:
@@ -102,9 +104,10 @@ class Observer:
         for deployment, counts in fold.callers(outcome.attempts, outcome.served_by).items():
             labels = (fold.ATTEMPTS, key_id, self._provider(deployment), deployment, task)
             self.sums.add(labels, at, Booking(counts, _NOTHING), everybody=True)
-        self.feed.keep(outcome.decision_id, (outcome, orjson.dumps(record) if data is None else data))
+        kept = orjson.dumps(record) if data is None else data
+        self.feed.keep(outcome.decision_id, (outcome, kept))
         if self.feed.watched:
-            self.feed.tell(Event("decision", summarise(outcome, record)))
+            self.feed.tell(Event("decision", _summary(outcome, kept)))
         for listener in self._listeners:
             self._guard(listener.request, outcome, record)
 
@@ -253,14 +256,13 @@ class Observer:
 
 def _read(data: bytes) -> Row | None:
     try:
-        record = orjson.loads(data)
-    except orjson.JSONDecodeError:
+        return of_stored(expanded(orjson.loads(data)))
+    except (AttributeError, KeyError, TypeError, ValueError):  # a strange document is no reason to show none
         return None
-    return of_stored(record) if isinstance(record, dict) else None
 
 
 def _summary(outcome: RequestOutcome, data: bytes) -> Row:
-    return summarise(outcome, orjson.loads(data))
+    return summarise(outcome, expanded(orjson.loads(data)))
 
 
 def _labels(outcome: AttemptOutcome, scope: str) -> tuple[str, ...]:

@@ -96,12 +96,12 @@ def _of_request(outcome: RequestOutcome) -> dict[str, Any]:
 
 
 def _of_decision(record: Mapping[str, Any]) -> dict[str, Any]:
-    candidates, rejections = record.get("candidates") or (), record.get("rejections") or ()
+    candidates, rejections = record.get("candidates") or {}, record.get("rejections") or {}
     return {
         "moe.decision.chosen": str(record.get("chosen") or ""),
         "moe.decision.rationale": str(record.get("rationale") or ""),
-        "moe.decision.candidates": len(candidates),
-        "moe.decision.rejections": len(rejections),
+        "moe.decision.candidates": len(candidates.get("deployment", ())),
+        "moe.decision.rejections": len(rejections.get("deployment", ())),
     }
 
 

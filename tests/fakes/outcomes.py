@@ -38,12 +38,10 @@ def request(*attempts: AttemptOutcome, number: int = 1, **changes: Any) -> Reque
     return RequestOutcome(f"d-{number}", at=last.at, attempts=attempts, **values)
 
 
-def candidate(deployment: str, quality: float, expected_cost_usd: float) -> dict[str, Any]:
-    return {
-        "deployment": deployment,
-        "score": 60.0,
-        "facts": {"deployment": deployment, "quality": quality, "expected_cost_usd": expected_cost_usd},
-    }
+def candidates(*each: tuple[str, float, float]) -> dict[str, Any]:
+    """Return what a baseline asks of candidates: of each its deployment, expected quality and expected cost in USD."""
+    deployments, qualities, costs = zip(*each, strict=True)
+    return {"deployment": deployments, "facts": {"quality": qualities, "expected_cost_usd": costs}}
 
 
 def traffic(count: int, *, start: float, seconds: float, seed: int = 7) -> Iterator[RequestOutcome]:

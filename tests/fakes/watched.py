@@ -27,6 +27,7 @@ from gateway.http.errors import ApiError
 from gateway.keys import KeyRing
 from gateway.learner import Learner
 from gateway.observe.observer import Observer
+from router_core.compact import compact
 from router_core.outcome import AttemptOutcome, AttemptRole, Failure, FailureKind, RequestOutcome, Reward, Usage
 from router_core.policy import Policy
 from router_core.record import to_record
@@ -139,7 +140,7 @@ class World:
         for call in calls:
             self.learner.attempt(call, self.registry, self.policy)
             self.observer.attempt(call)
-        self.observer.request(outcome, orjson_plain(to_record(asked, decision)))
+        self.observer.request(outcome, orjson_plain(compact(asked, decision)))
         if good and rng.random() < 0.25:
             self._judge(calls[-1], decision)
         return outcome

@@ -11,6 +11,7 @@ from gateway.backtest.log import LogError, compare, compare_records, read_log, r
 from gateway.calibrate import CalibrationError, Log, Run, Task, expected_score, load_calibration, read_prompts, run
 from gateway.calibration import save, with_priors
 from gateway.calibration_report import conclude, markdown, svg
+from router_core.compact import compact
 from router_core.policy import Policy, ScoringPolicy, Weights
 from router_core.record import to_record
 from router_core.router import decide
@@ -268,7 +269,7 @@ def test_prompts_are_read_from_lines_of_either_kind(tmp_path):
             read_prompts(lines)
 
 
-def decided(draws: Draws, **extra):
+def decided(draws: Draws, form=to_record, **extra):
     from router_core.request import RoutingRequest
 
     cheap = {
@@ -279,7 +280,17 @@ def decided(draws: Draws, **extra):
     dear = {"id": "beta/dear", "price_usd_per_mtok": {"input": 9, "output": 9}, "quality": {"default": {"mean": 0.9}}}
     request = RoutingRequest.of(input_tokens=1000)
     decision = decide(request, Snapshot.empty(), registry(cheap, dear), Policy(), NOW, draws)
-    return {**json.loads(orjson.dumps(to_record(request, decision))), **extra}
+    return {**json.loads(orjson.dumps(form(request, decision))), **extra}
+
+
+def test_records_in_their_stored_form_count_like_whole_ones():
+    whole = [decided(Draws(), reward=1.0), decided(Draws(), reward=0.0)]
+    stored = [decided(Draws(), compact, reward=1.0), decided(Draws(), compact, reward=0.0)]
+    assert "shown_score" not in orjson.dumps(stored).decode()
+    expected = compare_records(iter(whole), Policy())
+    assert expected["judged"] == 2
+    assert compare_records(iter(stored), Policy()) == expected
+    assert compare_records(iter([whole[0], stored[1]]), Policy()) == expected
 
 
 def thrifty() -> Policy:

@@ -13,6 +13,7 @@ from gateway.keys import ANONYMOUS, Principal
 from gateway.recorder import KIND
 from gateway.services import Services
 from gateway.store_errors import StoreError
+from router_core.compact import expanded
 from router_core.outcome import Feedback
 from router_core.task import TaskType
 from tests.fakes.contexts import CALLER, OTHER, context, served, services
@@ -258,12 +259,18 @@ async def test_a_store_that_is_away_changes_nothing_for_decisions_in_memory():
     await asyncio.gather(*held, return_exceptions=True)
 
 
-async def test_what_a_store_remembers_of_a_decision_is_enough_to_vote():
+def whole(data: bytes) -> bytes:
+    """A document as it was written before records were stored as columns."""
+    return orjson.dumps(expanded(orjson.loads(data)))
+
+
+@pytest.mark.parametrize("form", [bytes, whole])
+async def test_what_a_store_remembers_of_a_decision_is_enough_to_vote(form):
     first = services()
     name = await answered(first)
     second = services(store=first.store)
     data = next(data for kind, place, data, _ in first.recorder.collect()[0] if (kind, place) == (KIND, name))
-    await first.store.put(KIND, name, data)
+    await first.store.put(KIND, name, form(data))
     found = await second.feedback.find(name)
     assert found is not None
     assert (found.deployment, found.key_id) == ("acme/m1", CALLER.key_id)

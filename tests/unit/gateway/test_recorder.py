@@ -9,8 +9,9 @@ import pytest
 
 from gateway.decisions import RecentDecisions
 from gateway.recorder import KIND, Recorder, attempt_record, outcome_record
+from router_core.compact import expanded
 from router_core.outcome import CostSource, Usage
-from router_core.record import recompute
+from router_core.record import recompute, to_record
 from tests.fakes.contexts import CALLER, context, served, services
 from tests.fakes.outcomes import attempt, request
 from tests.unit.router_core.builders import NOW
@@ -144,6 +145,43 @@ async def test_the_record_says_everything_without_the_text_and_can_be_recomputed
     assert (again.chosen, again.fallbacks) == (ctx.decision.chosen, ctx.decision.fallbacks)
 
 
+async def test_the_whole_record_comes_back_from_what_is_stored():
+    parts = services()
+    made, _ = recorder()
+    ctx = context(parts, principal=CALLER, router={"tags": ["t"], "policy": "cost"})
+    outcome = served(ctx, tags=ctx.tags)
+    made.finish(ctx, outcome)
+    ((_, _, data, _),) = made.collect()[0]
+    whole = {
+        "id": ctx.decision_id,
+        "request_id": ctx.request_id,
+        "key_id": "key-1",
+        **to_record(ctx.routing, ctx.decision),
+        "judged_by": None,
+        "verdict": None,
+        "experiment": None,
+        "outcome": outcome_record(outcome),
+    }
+    assert orjson.dumps(expanded(orjson.loads(data))) == orjson.dumps(whole)
+    assert len(data) < len(orjson.dumps(whole))
+
+
+async def test_no_more_than_some_rows_are_kept_for_later(monkeypatch):
+    monkeypatch.setattr("gateway.recorder._MOST_KNOWN", 3)
+    parts = services()
+    made, _ = recorder()
+    for _ in range(4):
+        ctx = context(parts)
+        call = attempt("acme/m1", at=NOW, task=ctx.decision.profile.task)
+        parts.learner.attempt(call, ctx.registry, ctx.policy)
+        ctx = context(parts)
+        made.finish(ctx, served(ctx))
+        made.drain()
+        assert len(made._known_rows) == len(made._known) <= 5
+    for _, _, data, _ in made.collect()[0]:
+        assert {each["deployment"] for each in expanded(orjson.loads(data))["candidates"]} == {"acme/m1", "beta/m2"}
+
+
 async def test_what_is_known_of_a_deployment_is_written_once_and_never_mistaken():
     parts = services()
     made, _ = recorder()
@@ -154,7 +192,7 @@ async def test_what_is_known_of_a_deployment_is_written_once_and_never_mistaken(
             parts.learner.attempt(call, ctx.registry, ctx.policy)
             ctx = context(parts)
         made.finish(ctx, served(ctx))
-    first, second, third = (orjson.loads(data) for _, _, data, _ in made.collect()[0])
+    first, second, third = (expanded(orjson.loads(data)) for _, _, data, _ in made.collect()[0])
 
     def observations(record) -> dict[str, float]:
         return {each["deployment"]: each["facts"]["known"]["observations"] for each in record["candidates"]}

@@ -131,13 +131,6 @@ def test_a_refusal_keeps_its_rule_its_facts_and_when_to_come_back():
     assert by_name["acme/m1"]["facts"]["breaker"] == "open"
 
 
-def test_what_is_known_may_be_written_in_another_form():
-    asked = request()
-    decision = decide(asked, EMPTY, SETUP, without_exploration(), NOW, Draws())
-    record = to_record(asked, decision, lambda known: known.deployment)
-    assert record["candidates"][0]["facts"]["known"] == "acme/m1"
-
-
 def test_another_policy_can_be_asked_what_it_would_have_done():
     dear = {"input": 5000, "output": 9000}
     setup = registry(

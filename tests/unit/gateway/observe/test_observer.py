@@ -10,9 +10,10 @@ from gateway.clock import ManualClock
 from gateway.http.live import Live
 from gateway.observe.observer import Observer
 from gateway.recorder import outcome_record
+from router_core.compact import expanded
 from router_core.outcome import AttemptRole, RequestOutcome, Reward, Usage
 from router_core.task import TaskType
-from tests.fakes.outcomes import attempt, candidate, request, traffic
+from tests.fakes.outcomes import attempt, candidates, request, traffic
 from tests.fakes.store_of_sums import StoreOfSums
 from tests.fakes.watched import World
 
@@ -181,7 +182,7 @@ def test_expected_quality_is_compared_with_what_answers_were_worth():
 
 def test_savings_are_against_the_best_candidate_at_the_length_the_answer_really_had():
     watcher = observer()
-    ranking = [candidate("gamma/s", 0.6, 0.001), candidate("acme/l", 0.9, 0.020)]
+    ranking = candidates(("gamma/s", 0.6, 0.001), ("acme/l", 0.9, 0.020))
     outcome = request(attempt("gamma/s", NOW, cost_usd=0.002))
     feed(watcher, outcome, {"candidates": ranking})
     savings = watcher.report("costs")["savings"]
@@ -192,7 +193,7 @@ def test_savings_are_against_the_best_candidate_at_the_length_the_answer_really_
 
 def test_nothing_is_saved_by_the_best_model_itself_nor_claimed_for_failures():
     watcher = observer()
-    ranking = [candidate("acme/l", 0.9, 0.020), candidate("gamma/s", 0.6, 0.001)]
+    ranking = candidates(("acme/l", 0.9, 0.020), ("gamma/s", 0.6, 0.001))
     feed(watcher, request(attempt("acme/l", NOW, cost_usd=0.03)), {"candidates": ranking})
     feed(watcher, request(attempt("gamma/s", NOW, failure="server"), number=2), {"candidates": ranking})
     feed(watcher, request(attempt("gamma/s", NOW), number=3), {})
@@ -279,8 +280,11 @@ def test_a_decision_from_the_store_reads_like_ones_own():
         for name, (outcome, data) in world.observer.feed._records.items()
     ]
     later = observer()
-    garbage = [b"{", b"[]", b"{}", b'{"outcome": {}, "task": 1}']
-    assert later.decisions(30, [*stored, *garbage]) == orjson.loads(orjson.dumps(live, default=str))
+    garbage = [b"{", b"[]", b"{}", b'{"outcome": {}, "task": 1}', b'{"candidates": {"deployment": ["a"]}}']
+    told = orjson.loads(orjson.dumps(live, default=str))
+    assert later.decisions(30, [*stored, *garbage]) == told
+    whole = [orjson.dumps(expanded(orjson.loads(data))) for data in stored]  # as it was written once
+    assert later.decisions(30, [*stored[:10], *whole[10:]]) == told
     assert world.observer.decisions(5, stored) == live[:5]
 
 

@@ -38,7 +38,9 @@ def test_a_request_is_a_tree_of_spans_with_the_conventions_names():
         status=200,
     )
     outcome = request(failed, good)
-    spans = spans_of(outcome, {"chosen": "acme/m1", "rationale": "best", "candidates": [{}, {}], "rejections": []})
+    spans = spans_of(
+        outcome, {"chosen": "acme/m1", "rationale": "best", "candidates": {"deployment": ["a", "b"]}, "rejections": {}}
+    )
     root, decide, first, second = (spans[name] for name in ("chat analysis", "decide", "chat m1", "chat m2"))
     assert root.kind is SpanKind.SERVER
     assert {each.parent.span_id for each in (decide, first, second)} == {root.context.span_id}

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
 import orjson
@@ -122,21 +122,21 @@ class Recorder:
         if self._ledger_rows is not None:
             self._rows.extend(self._ledger_rows(outcome, ctx))
 
-    def _rows_of(self, known: Iterable[Known]) -> list[orjson.Fragment]:
-        """Return what is known of deployments as rows of JSON, made once: the same value serves many decisions.
+    def _rows_of(self, known: Sequence[Known]) -> list[orjson.Fragment | None]:
+        """Return what is known of deployments as rows of JSON, made once: the same value serves many decisions."""
+        rows = list(map(self._known_rows.get, map(id, known)))
+        while not all(rows):
+            at = rows.index(None)
+            rows[at] = self._row_of(known[at])
+        return rows
 
-        A value that has a row is held, so that no other one can have its ``id``.
-        """
-        try:
-            return list(map(self._known_rows.__getitem__, map(id, known)))
-        except KeyError:
-            if len(self._known) > _MOST_KNOWN:
-                self._known_rows, self._known = {}, []
-            for each in known:
-                if id(each) not in self._known_rows:
-                    self._known_rows[id(each)] = orjson.Fragment(orjson.dumps(known_row(each)))
-                    self._known.append(each)
-            return [self._known_rows[id(each)] for each in known]
+    def _row_of(self, known: Known) -> orjson.Fragment:
+        """Make and keep a row; what it was made of is held as well, so that no other value can have its ``id``."""
+        if len(self._known) >= _MOST_KNOWN:
+            self._known_rows, self._known = {}, []
+        row = self._known_rows[id(known)] = orjson.Fragment(orjson.dumps(known_row(known)))
+        self._known.append(known)
+        return row
 
 
 def _served(finished: Finished) -> Served:

@@ -8,7 +8,7 @@ hints and weights that have their defaults, the clamped score, names and provide
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields
 from operator import attrgetter
 from typing import Any, Final
@@ -18,7 +18,7 @@ from router_core.policy import Weights
 from router_core.request import Hints, RoutingRequest
 from router_core.task import TaskProfile
 
-KnownRows = Callable[[Iterable[Known]], Sequence[Any]]
+KnownRows = Callable[[Sequence[Known]], Sequence[Any]]
 
 
 def _names(kind: type[Hints | Known | Weights]) -> tuple[str, ...]:
@@ -36,7 +36,7 @@ _PLAIN_HINTS: Final = _hints(Hints())
 _PLAIN_WEIGHTS: Final = _weights(Weights())
 
 
-def known_rows(known: Iterable[Known]) -> Sequence[Any]:
+def known_rows(known: Sequence[Known]) -> Sequence[Any]:
     """Return what is known of deployments as rows."""
     return [known_row(each) for each in known]
 

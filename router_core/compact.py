@@ -3,7 +3,7 @@
 The whole record (``record.to_record``) repeats forty-five names for every candidate. Stored, candidates and refusals
 are columns: each name stands once beside the values of all of them, so that a document can be read whatever fields the
 version that wrote it had. Left out is what follows from the rest: the request's profile where it is the decision's,
-hints and weights that have their defaults, the clamped score, names and providers a second time.
+hints that have their defaults, the clamped score, names and providers a second time.
 """
 
 from __future__ import annotations
@@ -33,7 +33,6 @@ _WEIGHTS: Final = _names(Weights)
 _hints: Final[Callable[[Hints], tuple[Any, ...]]] = attrgetter(*_HINTS)
 _weights: Final[Callable[[Weights], tuple[Any, ...]]] = attrgetter(*_WEIGHTS)
 _PLAIN_HINTS: Final = _hints(Hints())
-_PLAIN_WEIGHTS: Final = _weights(Weights())
 
 
 def known_rows(known: Sequence[Known]) -> Sequence[Any]:
@@ -51,7 +50,7 @@ def compact(request: RoutingRequest, decision: Decision, rows: KnownRows = known
         "request": _request(request, profile),
         "task": _profile(profile),
         "policy": decision.policy,
-        "weights": _differing(_WEIGHTS, _weights(decision.weights), _PLAIN_WEIGHTS),
+        "weights": dict(zip(_WEIGHTS, _weights(decision.weights), strict=True)),
         "mode": decision.mode,
         "order": decision.order,
         "chosen": decision.chosen,
@@ -162,7 +161,6 @@ def expanded(document: Mapping[str, Any]) -> dict[str, Any]:
     return {
         **document,
         "request": {"profile": profile, "hints": {**dict(zip(_HINTS, _PLAIN_HINTS, strict=True)), **hints}, **request},
-        "weights": {**dict(zip(_WEIGHTS, _PLAIN_WEIGHTS, strict=True)), **document["weights"]},
         "candidates": _all_candidates(candidates) if candidates else [],
         "rejections": _all_rejections(document["rejections"]),
         "attempts": _rows(document["attempts"]),

@@ -56,9 +56,31 @@ def begins(chunk: Mapping[str, Any]) -> bool:
     return False
 
 
+def speaks(events: Sequence[Event]) -> bool:
+    """Say whether events hold more than signs of life."""
+    return not all(event.comment for event in events)
+
+
+def only_text(choices: Sequence[Any]) -> str:
+    """Return the text that is all the only choice of a chunk brings, as most do; empty where there is more to look at.
+
+    The choice has its number, says nothing of its end, and its delta holds the text alone.
+    """
+    if len(choices) != 1 or type(choice := choices[0]) is not dict or choice.get("finish_reason"):
+        return ""
+    delta = choice.get("delta")
+    if type(delta) is not dict or len(delta) != 1 or type(choice.get("index")) is not int:
+        return ""
+    text = delta.get("content")
+    return text if type(text) is str else ""
+
+
 def ends_unsaid(events: Sequence[Event]) -> bool:
     """Say whether events hold one that was no JSON and no content at all: the answer can only have been in there."""
-    if not any(event.malformed for event in events):
+    for event in events:
+        if event.malformed:
+            break
+    else:
         return False
     return not any(_says(delta) for event in events if event.chunk is not None for delta in _deltas(event.chunk))
 
@@ -193,8 +215,8 @@ def read_answer(body: Mapping[str, Any]) -> AnswerFacts:
     """Read a whole answer's choices; shapes we do not know count as nothing."""
     facts = AnswerFacts()
     for choice in body.get("choices") or ():
-        message = choice.get("message") if isinstance(choice, Mapping) else None
-        if not isinstance(message, Mapping):
+        message = choice.get("message") if isinstance(choice, dict) else None
+        if not isinstance(message, dict):
             continue
         facts.finish_reason = facts.finish_reason or choice.get("finish_reason")
         for name in ("content", "reasoning_content", "refusal"):

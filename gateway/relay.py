@@ -124,11 +124,20 @@ class Relay:
         if type(choices) is not list:
             chunk["choices"] = choices = []
             raw = None
-        if choices and self._read(choices):
+        text = chunks.only_text(choices) if self._n == 1 else ""
+        if text:
+            self._say(text)
+        elif choices and self._read(choices):
             raw = None
         if "usage" in chunk:
             return self._with_usage(chunk, raw, bool(choices))
         return raw if raw is not None else chunks.to_json(chunk)
+
+    def _say(self, text: str) -> None:
+        self.characters += len(text)
+        self.content_events += 1
+        if self._keep:
+            self.parts.append(text)
 
     def _name(self, chunk: dict[str, Any]) -> None:
         said = chunk.get("model")
@@ -168,10 +177,7 @@ class Relay:
         """Tally a piece; returns whether it had to be put into a client's shape."""
         content = delta.get("content")
         if type(content) is str and content:
-            self.characters += len(content)
-            self.content_events += 1
-            if self._keep:
-                self.parts.append(content)
+            self._say(content)
             if len(delta) == 1:
                 return False
         elif content and type(content) is not str:
@@ -194,6 +200,11 @@ class Relay:
 
     def _with_usage(self, chunk: dict[str, Any], raw: bytes | None, has_choices: bool) -> bytes | None:  # noqa: FBT001
         usage = chunk["usage"]
+        if usage is None and raw is not None and not self._include_usage:
+            # OpenAI repeats a null in every chunk; outside of strings these bytes can be nothing else.
+            around = raw.split(_NULL_USAGE)
+            if len(around) == 2:
+                return b"".join(around)
         if usage and type(usage) is not dict:
             usage = chunk["usage"] = raw = None
         if usage:
@@ -203,9 +214,6 @@ class Relay:
                 return None
         if self._include_usage:
             return raw if raw is not None else chunks.to_json(chunk)
-        # OpenAI repeats a null in every chunk; outside of strings these bytes can be nothing else.
-        if raw is not None and usage is None and raw.count(_NULL_USAGE) == 1:
-            return raw.replace(_NULL_USAGE, b"")
         del chunk["usage"]
         return chunks.to_json(chunk)
 

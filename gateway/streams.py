@@ -99,14 +99,18 @@ class ClientStream:
                 payloads: list[bytes] = []
                 for event in batch:
                     payload = relay.feed(event)
-                    if relay.done:
-                        break
-                    if relay.skipped and (relay.complete or not skip):
-                        held.append(payload or b"")
-                        continue
-                    self._sent_parts = len(relay.parts)
-                    if payload is not None:
+                    if payload is not None and not relay.skipped:
                         payloads.append(payload)
+                    elif relay.done:
+                        break
+                    elif relay.skipped and (relay.complete or not skip):
+                        if not held:
+                            self._sent_parts = len(relay.parts)
+                        held.append(payload or b"")
+                    elif payload is not None:
+                        payloads.append(payload)
+                if not held:
+                    self._sent_parts = len(relay.parts)
                 if payloads:
                     yield payloads
         if relay.skipped:
@@ -175,11 +179,12 @@ class ClientStream:
                     batch: Sequence[Event] | None = await anext(live.events, None)
                     if batch is None:
                         return
-                    said = [event for event in batch if not event.comment]
-                    comments = 0 if said else comments + len(batch)
-                    if said:
+                    if chunks.speaks(batch):
+                        comments = 0
                         watch.got()
-                        yield said
+                        yield batch
+                    else:
+                        comments += len(batch)
             except asyncio.CancelledError:
                 if not watch.expired:
                     raise

@@ -36,8 +36,7 @@ class Frame:
         if index not in self.seen:
             self.seen.add(index)
             delta = {"role": "assistant", **delta}
-        choice = {"index": index, "delta": delta, "logprobs": logprobs, "finish_reason": None}
-        return Event(self.chunk([choice]))
+        return Event(self.chunk([{"index": index, "delta": delta, "logprobs": logprobs, "finish_reason": None}]))
 
     def finish(self, reason: str, *, index: int = 0) -> Event:
         """Return the chunk that ends one choice."""

@@ -17,6 +17,9 @@ _ALIVE: Final[Item] = (b"", None)
 _BOM: Final = b"\xef\xbb\xbf"
 _BLANK: Final = (b"", b"\n")
 """What a run of blank lines leaves between two ends of events."""
+_EVENT: Final = b"event: "
+_DATA: Final = b"data: "
+_NEXT_DATA: Final = b"\n\n" + _DATA
 
 
 class EventTooLarge(Exception):
@@ -37,10 +40,10 @@ class SseReader:
 
     def feed(self, data: bytes) -> list[Item]:
         """Take bytes and return the events they complete, in order. Raises ``EventTooLarge``."""
-        if b"\r" in data or self._carriage:
+        if self._carriage or data.find(b"\r") >= 0:  # ``in`` would first take it for a number, at great length
             data = self._line_feeds(data)
         if not self._buffer and self._started and data.endswith(b"\n\n") and len(data) <= self._limit:
-            return [_parse(block) for block in data[:-2].split(b"\n\n") if block not in _BLANK]
+            return _items(data[:-2])
         buffer = self._buffer
         buffer += data
         if not self._started and not self._begin():
@@ -54,10 +57,9 @@ class SseReader:
         whole = bytes(buffer[:end])
         del buffer[: end + 2]
         self._scanned = len(buffer)
-        blocks = whole.split(b"\n\n")
-        if len(buffer) > self._limit or (len(whole) > self._limit and max(map(len, blocks)) > self._limit):
+        if len(buffer) > self._limit or (len(whole) > self._limit and _longest(whole) > self._limit):
             raise EventTooLarge
-        return [_parse(block) for block in blocks if block not in _BLANK]
+        return _items(whole)
 
     def finish(self) -> list[Item]:
         """Return what is left when the stream has ended cleanly."""
@@ -82,9 +84,23 @@ class SseReader:
         return data.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
 
 
+def _longest(whole: bytes) -> int:
+    return max(map(len, whole.split(b"\n\n")))
+
+
+def _items(whole: bytes) -> list[Item]:
+    """Return events out of their text, which is without the last one's blank line."""
+    if whole.startswith(_DATA):
+        lines = whole[len(_DATA) :].split(_NEXT_DATA)
+        if b"".join(lines).find(b"\n") < 0:  # one line of data an event and nothing else, as OpenAI sends them
+            return [(b"", line) for line in lines]
+    return [_parse(block) for block in whole.split(b"\n\n") if block not in _BLANK]
+
+
 def _parse(block: bytes) -> Item:
-    if block.startswith(b"data: ") and b"\n" not in block:
-        return b"", block[6:]
+    first, _, second = block.partition(b"\n")
+    if first.startswith(_EVENT) and second.startswith(_DATA) and second.find(b"\n") < 0:  # as Anthropic sends them
+        return first[len(_EVENT) :], second[len(_DATA) :]
     name = b""
     data: list[bytes] = []
     for line in block.split(b"\n"):

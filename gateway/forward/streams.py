@@ -8,6 +8,7 @@ from typing import Any, Final, NoReturn, Protocol
 
 import orjson
 
+from gateway.chunks import speaks
 from gateway.forward.exceptions import from_exception
 from gateway.forward.failures import failed, from_error_event
 from gateway.forward.http1.errors import Http1Error
@@ -59,19 +60,19 @@ class RelayDecoder:
                 if data.strip() == b"[DONE]":
                     yield Event(done=True)
                     continue
-                if b"\n" in data and (lines := _separate(data)):
+                if data.find(b"\n") >= 0 and (lines := _separate(data)):
                     yield from self.events(lines)
                     continue
                 chunk = mended(data)
                 raw = data if chunk is not None and passable(data) else None
             if len(data) > _LONG and too_deep(data, chunk):
                 chunk = None
-            if name == b"error" or b'"error"' in data or type(chunk) is not dict or "choices" not in chunk:
+            if name == b"error" or data.find(b'"error"') >= 0 or type(chunk) is not dict or "choices" not in chunk:
                 odd = self._odd(name, data, chunk)
                 if odd is not None:
                     yield odd
                     continue
-            if b"\n" in data:
+            if data.find(b"\n") >= 0:
                 raw = None  # it came as several data lines; passed on it must be one
             yield Event(chunk, raw)
 
@@ -192,13 +193,10 @@ class OpenStream:
 
     def _note(self, batch: list[Event]) -> bool:
         """Remember the end mark; return whether the batch says anything."""
-        spoke = False
         for event in batch:
             if event.done:
                 self._done = True
-            if not event.comment:
-                spoke = True
-        return spoke
+        return speaks(batch)
 
     def _require(self, spoke: bool) -> None:  # noqa: FBT001 - one question, one answer
         if not spoke:

@@ -157,7 +157,11 @@ class AnthropicDecoder:
             if not isinstance(chunk, dict):
                 yield Event(malformed=True)
                 continue
-            yield from self._event(chunk)
+            text = _text(chunk)
+            if text is None:
+                yield from self._event(chunk)
+            else:
+                yield self._frame.delta({"content": text}) if text else Event(comment=True)
 
     def end(self) -> Iterator[Event]:
         """Say the rest when the provider forgot its last event; nothing when the answer was cut."""
@@ -166,9 +170,6 @@ class AnthropicDecoder:
 
     def _event(self, chunk: dict[str, Any]) -> Iterator[Event]:
         match chunk.get("type"):
-            case "content_block_delta" if _is_text(chunk):
-                text = chunk["delta"]["text"]
-                yield self._frame.delta({"content": text}) if text else Event(comment=True)
             case "message_start":
                 yield self._start(chunk.get("message") or {})
             case "message_delta":
@@ -269,9 +270,15 @@ class _Headers:
     status_code: Final = 200
 
 
-def _is_text(chunk: Mapping[str, Any]) -> bool:
+def _text(chunk: dict[str, Any]) -> str | None:
+    """Return the piece of text that an event brings, as most do; None for another event."""
+    if chunk.get("type") != "content_block_delta":
+        return None
     delta = chunk.get("delta")
-    return isinstance(delta, dict) and delta.get("type") == "text_delta" and isinstance(delta.get("text"), str)
+    if type(delta) is not dict or delta.get("type") != "text_delta":
+        return None
+    text = delta.get("text")
+    return text if type(text) is str else None
 
 
 def _url(base: str) -> str:

@@ -10,7 +10,7 @@ from gateway.http.errors import ApiError
 from gateway.rate_limits import Pass, TooMany
 from gateway.services import Services
 from router_core.decision import Attempt
-from router_core.deployment import Deployment, Limits
+from router_core.deployment import Deployment
 
 
 def planned_usd(ctx: RequestContext) -> float:
@@ -18,7 +18,7 @@ def planned_usd(ctx: RequestContext) -> float:
     attempts = ctx.decision.attempts
     if ctx.decision.legs > 1:
         return sum(attempt.worst_cost_usd for attempt in attempts[: ctx.decision.legs])
-    return max((attempt.worst_cost_usd for attempt in attempts), default=0.0)
+    return max([attempt.worst_cost_usd for attempt in attempts], default=0.0)
 
 
 async def reserve(services: Services, ctx: RequestContext, worst_usd: float) -> None:
@@ -91,14 +91,14 @@ async def may_call(services: Services, ctx: RequestContext, deployment: Deployme
     The passes are for one call: given back when it ends, with the tokens it used.
     """
     provider = ctx.registry.providers[deployment.provider]
-    if deployment.limits == _NO_LIMITS and provider.limits == _NO_LIMITS:
+    if deployment.limits.unlimited and provider.limits.unlimited:
         return ()
     taken: list[Pass] = []
     for subject, limits in (
         (f"deployment:{deployment.id}", deployment.limits),
         (f"provider:{provider.id}", provider.limits),
     ):
-        if limits == _NO_LIMITS:
+        if limits.unlimited:
             continue
         found = await services.rate_limits.ask(subject, limits, _tokens(ctx))
         if isinstance(found, TooMany):
@@ -132,6 +132,5 @@ def _tokens(ctx: RequestContext) -> float:
     return float(ctx.routing.input_tokens + output)
 
 
-_NO_LIMITS = Limits()
 _DUST_USD = 1e-12
 """Less than any price: what is left when sums of floats are taken apart in another order."""

@@ -62,6 +62,11 @@ class Limits:
     tokens_per_minute: int | None = None
     max_in_flight: int | None = None
 
+    @property
+    def unlimited(self) -> bool:
+        """Whether nothing is limited at all."""
+        return self.requests_per_minute is None and self.tokens_per_minute is None and self.max_in_flight is None
+
     def __post_init__(self) -> None:
         """Refuse limits that would block everything."""
         for name in ("requests_per_minute", "tokens_per_minute", "max_in_flight"):

@@ -44,11 +44,6 @@ class Measure(StrEnum):
 class KeyLimits(Limits):
     """What a virtual key may use: requests and tokens per minute, calls open at the same time; None: unlimited."""
 
-    @property
-    def unlimited(self) -> bool:
-        """Whether nothing is limited at all."""
-        return self.requests_per_minute is None and self.tokens_per_minute is None and self.max_in_flight is None
-
 
 @dataclass(frozen=True, slots=True)
 class Bucket:

@@ -71,8 +71,10 @@ class Transport:
         parts, size, begun = [first], len(first), bool(first.strip())
         try:
             while size <= limit:
-                waits = begun and stall_s is not None and not response.ready
-                async with asyncio.timeout(stall_s if waits else None):
+                if begun and stall_s is not None and not response.ready:
+                    async with asyncio.timeout(stall_s):
+                        part = await response.read_some()
+                else:
                     part = await response.read_some()
                 if not part:
                     break

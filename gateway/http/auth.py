@@ -17,6 +17,8 @@ from gateway.http.errors import ApiError
 from gateway.keys import ANONYMOUS, KeyRing, Principal
 
 _LOOPBACK: Final = re.compile(rb"(?:localhost|127\.0\.0\.1|\[::1\])(?::\d{1,5})?", re.IGNORECASE)
+_KEYS: Final = frozenset({b"authorization", b"x-api-key", b"api-key"})
+"""The headers a key may come in."""
 _LOCAL_HOST: Final = "Host must be localhost, 127.0.0.1 or [::1]"
 _LOCAL_PAGE: Final = "a page from elsewhere may not use it"
 _BAD_KEY: Final = "the API key is missing or not valid"
@@ -26,12 +28,14 @@ def token_of(headers: Iterable[tuple[bytes, bytes]]) -> bytes | None:
     """Return the bearer token, or None: absent, twice, or of another scheme."""
     found: bytes | None = None
     for name, value in headers:
+        if name not in _KEYS:
+            continue
         if name == b"authorization":
             if found is not None:
                 return None
             scheme, _, token = value.partition(b" ")
             found = token.strip() if scheme.lower() == b"bearer" else b""
-        elif name in {b"x-api-key", b"api-key"} and found is None:
+        elif found is None:
             found = value.strip()
     return found
 

@@ -177,6 +177,10 @@ _OF_A_MESSAGE: Final = (
 )
 
 
+_BARE: Final = frozenset({"role", "content"})
+"""All that most messages have."""
+
+
 def check_messages(messages: Any, limits: InputLimits) -> None:
     """Refuse messages that are not a non-empty list of messages as OpenAI knows them."""
     if type(messages) is not list or not messages:
@@ -190,7 +194,7 @@ def check_messages(messages: Any, limits: InputLimits) -> None:
         if type(role) is not str or role not in ROLES:
             _fail(f"messages[{index}].role", f"one of {', '.join(sorted(ROLES))}")
         _check_content(index, role, message)
-        for inner, kind, words in _OF_A_MESSAGE:
+        for inner, kind, words in () if _BARE.issuperset(message) else _OF_A_MESSAGE:
             if type(message.get(inner)) not in {kind, type(None)}:
                 _fail(f"messages[{index}].{inner}", words)
         calls = message.get("tool_calls")
@@ -202,9 +206,9 @@ def check_messages(messages: Any, limits: InputLimits) -> None:
 
 def _check_content(index: int, role: str, message: Mapping[str, Any]) -> None:
     content = message.get("content")
-    where = f"messages[{index}].content"
     if type(content) is str:
         return
+    where = f"messages[{index}].content"
     if content is None:
         spoken = message.get("tool_calls") or message.get("function_call") or message.get("refusal")
         if role != "assistant" or not (spoken or message.get("audio")):

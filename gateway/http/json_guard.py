@@ -18,6 +18,7 @@ import orjson
 from gateway.http.errors import invalid
 
 _MOST_DIGITS: Final = 400
+_NESTS: Final = frozenset({dict, list})
 _FOOLS_THE_COUNT: Final = re.compile(rb'"[ \t\r\n]+:|\\\\":')
 
 
@@ -46,9 +47,8 @@ def _count_keys(body: dict[str, Any], depth: int) -> int:
         for node in level:
             if type(node) is dict:
                 keys += len(node)
-                below += [value for value in node.values() if type(value) is dict or type(value) is list]
-            else:
-                below += [value for value in node if type(value) is dict or type(value) is list]
+                node = node.values()  # noqa: PLW2901 - what is in it, as in a list
+            below += [value for value in node if type(value) in _NESTS]
         if not below:
             return keys
         level = below

@@ -84,6 +84,8 @@ STEERING: Final = frozenset(
         "verbose",
     }
 )
+_PLACES: Final[Mapping[str, int]] = {name: place for place, name in enumerate(FIELDS)}
+"""Of several fields that are wrong the first of the table is told of."""
 _STEERING_PREFIXES: Final = ("aws_", "azure_", "litellm_", "vertex_", "watsonx_", "s3_", "sagemaker_", "_")
 
 
@@ -134,11 +136,11 @@ def parse_chat(raw: bytes, limits: InputLimits) -> ChatRequest:
         raise invalid(msg, "model")
     check_messages(body.get("messages"), limits)
     check_tools(body, limits)
-    for name, check in FIELDS.items():
-        value = body.get(name)
+    for name in sorted([name for name in body if name in FIELDS], key=_PLACES.__getitem__):
+        value = body[name]
         if value is not None:
-            check(name, value, limits)
-    own = {name: body.pop(name) for name in CONSUMED if name in body}
+            FIELDS[name](name, value, limits)
+    own = {} if CONSUMED.isdisjoint(body) else {name: body.pop(name) for name in CONSUMED if name in body}
     stream = bool(body.get("stream"))
     options = body.get("stream_options")
     include_usage = bool(options and options.get("include_usage"))

@@ -19,6 +19,8 @@ KEEP_S: Final = 30.0
 """How long a connection is kept whose provider does not say how long it keeps it."""
 _MARGIN_S: Final = 1.0
 """The provider counts from when it wrote, and a request is on its way for a while."""
+_FRAMING: Final = frozenset({b"content-length", b"transfer-encoding", b"content-encoding", b"keep-alive"})
+"""The fields that say how to read on."""
 _KEEPS = re.compile(rb"timeout *= *\"?(\d{1,6})", re.IGNORECASE)
 
 
@@ -164,7 +166,8 @@ class Connection(asyncio.Protocol):
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """Take a field of the head; those behind a body (trailers) are left out."""
-        if self._response is not None and not self._response.status:
+        response = self._response
+        if response is not None and not response.status:
             self._fields.append((name.rstrip().lower(), value))  # the parser puts up with blanks before the colon
 
     def on_headers_complete(self) -> None:
@@ -179,6 +182,8 @@ class Connection(asyncio.Protocol):
         self.keep_s = KEEP_S
         for name, value in self._fields:
             size += len(name) + len(value)
+            if name not in _FRAMING:
+                continue
             if name == b"content-length":
                 bounded = True
             elif name == b"transfer-encoding":

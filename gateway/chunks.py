@@ -66,13 +66,14 @@ def only_text(choices: Sequence[Any]) -> str:
 
     The choice has its number, says nothing of its end, and its delta holds the text alone.
     """
-    if len(choices) != 1 or type(choice := choices[0]) is not dict or choice.get("finish_reason"):
+    try:
+        choice = choices[0]
+        delta = choice["delta"]
+        text = delta["content"]
+        usual = len(choices) == len(delta) == 1 and type(choice["index"]) is int and not choice.get("finish_reason")
+    except (IndexError, KeyError, TypeError):
         return ""
-    delta = choice.get("delta")
-    if type(delta) is not dict or len(delta) != 1 or type(choice.get("index")) is not int:
-        return ""
-    text = delta.get("content")
-    return text if type(text) is str else ""
+    return text if usual and type(text) is str else ""
 
 
 def ends_unsaid(events: Sequence[Event]) -> bool:

@@ -126,18 +126,15 @@ class Relay:
             raw = None
         text = chunks.only_text(choices) if self._n == 1 else ""
         if text:
-            self._say(text)
+            self.characters += len(text)
+            self.content_events += 1
+            if self._keep:
+                self.parts.append(text)
         elif choices and self._read(choices):
             raw = None
         if "usage" in chunk:
             return self._with_usage(chunk, raw, bool(choices))
         return raw if raw is not None else chunks.to_json(chunk)
-
-    def _say(self, text: str) -> None:
-        self.characters += len(text)
-        self.content_events += 1
-        if self._keep:
-            self.parts.append(text)
 
     def _name(self, chunk: dict[str, Any]) -> None:
         said = chunk.get("model")
@@ -177,7 +174,10 @@ class Relay:
         """Tally a piece; returns whether it had to be put into a client's shape."""
         content = delta.get("content")
         if type(content) is str and content:
-            self._say(content)
+            self.characters += len(content)
+            self.content_events += 1
+            if self._keep:
+                self.parts.append(content)
             if len(delta) == 1:
                 return False
         elif content and type(content) is not str:

@@ -201,10 +201,11 @@ class Connection(asyncio.Protocol):
 
     def on_body(self, data: bytes) -> None:
         """Take a piece of the body; a word in between has none."""
-        if self._response is None or self._interim:
+        response = self._response
+        if response is None or self._interim:
             raise Malformed
         self._bodiless = 0
-        self._response.add(data)
+        response.add(data)
 
     def on_message_complete(self) -> None:
         """The answer is whole."""

@@ -12,9 +12,9 @@ from router_core.limits import BucketRequest, BucketState
 from router_core.outcome import AttemptOutcome, RequestOutcome, Usage
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Call:
-    """One call to make: the client's body stays as it came, the rest says what to change in it.
+    """One call to make, not to be changed: the client's body stays as it came, the rest says what to change in it.
 
     ``body`` is the client's parsed request without our own fields and must not be mutated. ``overrides`` replace its
     top-level values (None removes one); the model is set from the deployment by the forwarder. ``deadline`` is

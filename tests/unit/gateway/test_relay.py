@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 
 import orjson
@@ -9,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gateway import chunks
 from gateway.relay import DONE, Relay, frame, frames
 from router_core.deployment import Deployment
 from router_core.ports import Event
@@ -219,3 +221,31 @@ def test_tool_calls_are_kept_like_text(keep):
     told.feed(chunk({"tool_calls": [{"index": 0, "function": {"arguments": "}"}}]}))
     assert [call["function"]["arguments"] for call in told.calls] == (["{}"] if keep else [])
     assert told.tool_calls == 1
+
+
+_ODDS = st.sampled_from([None, 1, "", "x", [], ["x"], {}, {"content": "x"}])
+_DELTAS = st.one_of(
+    st.builds(lambda text: {"content": text}, st.text(max_size=4)),
+    st.builds(lambda text, more: {"content": text, "role": more}, st.text(max_size=4), _ODDS),
+    _ODDS,
+)
+_CHOICES = st.one_of(
+    st.fixed_dictionaries(
+        {}, optional={"index": st.sampled_from([0, 1, None, True]), "delta": _DELTAS, "finish_reason": _ODDS}
+    ),
+    _ODDS,
+)
+
+
+@given(st.lists(_CHOICES, max_size=3), st.booleans(), st.booleans())
+def test_a_chunk_of_text_alone_is_tallied_like_any_other(choices, keep, include_usage):
+    said = []
+    for only_text in (chunks.only_text, lambda choices: ""):
+        told = relay(include_usage=include_usage, keep=keep)
+        event = Event(copy.deepcopy({"model": "m", "choices": choices}), b"raw")
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(chunks, "only_text", only_text)
+            payload = told.feed(event)
+        tallied = [getattr(told, name) for name in ("characters", "content_events", "finished", "parts", "plain")]
+        said.append((payload, event.chunk, tallied))
+    assert said[0] == said[1]

@@ -68,6 +68,19 @@ def test_any_bytes_can_be_read_in_any_pieces(stream: bytes, size: int) -> None:
     assert read(*pieces) == read(stream)
 
 
+@given(st.lists(st.tuples(_LINE, st.sampled_from([b"\n", b"\n\n"])), max_size=12))
+def test_streams_of_the_usual_form_are_read_like_all_others(lines: list[tuple[bytes, bytes]]) -> None:
+    stream = b"".join(line + end for line, end in lines)
+    expected: list[Item] = []
+    for block in stream.split(b"\n\n"):
+        if block.strip(b"\n"):
+            fields = [line.partition(b":") for line in block.split(b"\n")]
+            said = [value.removeprefix(b" ") for name, _, value in fields if name == b"data"]
+            names = [value.removeprefix(b" ") for name, _, value in fields if name == b"event"]
+            expected.append((names[-1] if names else b"", b"\n".join(said)) if said else (b"", None))
+    assert read(stream) == expected
+
+
 def test_an_event_may_not_grow_without_end() -> None:
     reader = SseReader(100)
     assert reader.feed(b"data: " + b"x" * 90) == []

@@ -38,7 +38,7 @@ def difficulty(text: str, length: float, digits: float) -> float:
     lowered = head.lower()
     negations = min(3, sum([lowered.count(word) for word in _NEGATIONS])) / 3
     letters = head.encode("ascii", "replace").translate(_LETTERS)
-    others = letters.replace(b", Aa", b"0000") if b", Aa" in letters else letters
+    others = letters.replace(b", Aa", b"0000")
     names = min(5, letters.count(b", Aa") + others.count(b"a Aa")) / 5
     raw = length + DIGITS * digits + NEGATIONS * negations + NAMES * names
     return max(-LIMIT, min(LIMIT, (raw - CENTRE) / SCALE))

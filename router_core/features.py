@@ -97,18 +97,18 @@ _OPENS_CODE: Final = re.compile(
 )
 _DIFF_SIGNS: Final = ("\n-", "\n+", "@@ ", "diff --git")
 _LOG_WORDS: Final = (
-    (b"ERROR", "ERROR"),
-    (b"WARN", "WARN"),
-    (b"INFO", "INFO"),
-    (b"FATAL", "FATAL"),
-    (b"T", "Traceback"),
-    (b"E", "Exception"),
-    (b"\n", "\n    at "),
+    ("ERROR", "ERROR"),
+    ("WARN", "WARN"),
+    ("INFO", "INFO"),
+    ("FATAL", "FATAL"),
+    ("T", "Traceback"),
+    ("E", "Exception"),
+    ("\n", "\n    at "),
 )
 """What a log says, behind what ``_DULL`` leaves of it."""
 _CLOCK: Final = re.compile(r"\b\d\d:\d\d:\d\d")
 _SLOT: Final = re.compile(r"\$\{|\{\{|\{[A-Za-z_]|<[A-Z_]{3}|\[[A-Z][A-Za-z_]{2}|<<")
-_MAYBE_SLOT: Final = re.compile(rb"\{|<[A-Z_]{3}|\[[A-Z]|<<")
+_MAYBE_SLOT: Final = re.compile(r"\{|<[A-Z_]{3}|\[[A-Z]|<<")
 """What ``_DULL`` leaves of a slot."""
 _ZEROS: Final = "٠۰߀०০੦૦୦௦౦೦൦෦๐໐༠၀႐០᠐᥆᧐᪀᪐᭐᮰᱀᱐꘠꣐꤀꧐꧰꩐꯰０"
 _OTHER_DIGIT: Final = re.compile(
@@ -136,7 +136,7 @@ _SHAPE: Final = bytes([48 if 48 <= c < 58 else 43 if c in b"-+*/=^%<>" else c fo
 """ASCII with every digit a 0 and every operator a +, so that plain searches rule out the expressions below."""
 _DULL: Final = b"abcdefghijklmnopqrstuvwxyz0123456789 "
 """Most of a text; without it little is left to be searched for signs and capitals."""
-_SEPARATORS: Final = ((b",", ","), (b"|", "|"), (b"\t", "\t"), (b";", ";"))
+_SEPARATORS: Final = ",|\t;"
 _BLANKS: Final = b" \t\n\r\f\v\x1c\x1d\x1e\x1f"
 _SCAN: Final = 720
 _SHORT_LINE: Final = 160
@@ -166,26 +166,27 @@ def dense_features(prompt: Prompt, share: float) -> NDArray[np.float32]:
     text = clip(prompt.user, _SCAN * 2 // 3, _SCAN // 3)
     size = len(text) or 1
     plain = text.encode("ascii", "ignore")
-    signs = plain.translate(None, _DULL)
+    # As text: in bytes a sign would first be taken for a number, at length.
+    signs = plain.translate(None, _DULL).decode()
     wide = len(text) - len(plain)
     other = wide > 0 and _OTHER_DIGIT.search(text) is not None
     numbers = _numbers(text, plain, wide, other=other)
-    shape = plain.translate(_SHAPE, _BLANKS) if numbers else b""
+    shape = plain.translate(_SHAPE, _BLANKS).decode() if numbers else ""
     tail = text[-40:].rstrip(" \n\r\t\"'”»)")
-    lines = signs.count(b"\n")
+    lines = signs.count("\n")
     options, bullets, diffs, headings = _openings(text)
     values = (
         math.log1p(prompt.user_chars) / 10,
         sum(map(len, numbers)) / size,
         share,
-        min(signs.count(b"?") + (text.count("？") + text.count("؟") if wide else 0), 5) / 5,
+        min(signs.count("?") + (text.count("？") + text.count("؟") if wide else 0), 5) / 5,
         float(tail.endswith(("?", "？", "؟"))),
         min(options, 5) / 5 if lines or size < _SHORT_LINE else 0.0,
-        _capped(_LATEX, text, 5) if b"\\" in signs or b"$" in signs or b"^{" in signs or b"_{" in signs else 0.0,
+        _capped(_LATEX, text, 5) if "\\" in signs or "$" in signs or "^{" in signs or "_{" in signs else 0.0,
         min(2.0, math.log1p(lines) / 5),
         min(bullets, 10) / 10 if lines else 0.0,
-        float(b"```" in signs and "```" in text),
-        float(b'"""' in signs and '"""' in text),
+        float("```" in signs and "```" in text),
+        float('"""' in signs and '"""' in text),
         float(_OPENS_CODE.match(text) is not None),
         min(diffs, 5) / 5 if diffs and any(sign in text for sign in _DIFF_SIGNS) else 0.0,
         min(sum([text.count(word) for sign, word in _LOG_WORDS if sign in signs]) + _clocks(text, signs, shape), 5) / 5,
@@ -216,9 +217,9 @@ def _numbers(text: str, plain: bytes, wide: int, *, other: bool) -> Sequence[str
     return (text.encode("ascii", "replace") if wide else plain).translate(_DIGITS).split()
 
 
-def _calculates(text: str, shape: bytes, wide: int, *, other: bool) -> bool:
+def _calculates(text: str, shape: str, wide: int, *, other: bool) -> bool:
     """Whether there may be arithmetic between numbers."""
-    return b"0+0" in shape or b"0+(" in shape or other or (wide > 0 and ("×" in text or "÷" in text))
+    return "0+0" in shape or "0+(" in shape or other or (wide > 0 and ("×" in text or "÷" in text))
 
 
 def _openings(text: str) -> list[int]:
@@ -229,30 +230,30 @@ def _openings(text: str) -> list[int]:
     return counts
 
 
-def _clocks(text: str, signs: bytes, shape: bytes) -> int:
+def _clocks(text: str, signs: str, shape: str) -> int:
     """Count times of day; a digit of another script has no place in ``shape``, and none in a log."""
-    return len(_CLOCK.findall(text)) if signs.count(b":") > 1 and b"00:00:00" in shape else 0
+    return len(_CLOCK.findall(text)) if signs.count(":") > 1 and "00:00:00" in shape else 0
 
 
-def _identifiers(text: str, signs: bytes, shape: bytes) -> int:
+def _identifiers(text: str, signs: str, shape: str) -> int:
     """Count CVE numbers, addresses, hashes and system paths."""
     found = text.count("hxxp")
-    if b"CVE-" in signs:
+    if "CVE-" in signs:
         found += text.count("CVE-")
-    if b":\\" in signs:
+    if ":\\" in signs:
         found += text.count(":\\")
-    if b"//" in signs:
+    if "//" in signs:
         found += text.count("/etc/") + text.count("/bin/")
     if shape:
         found += text.count("sha256") + text.count("0x")
-        if shape.count(b".0") > 2:
+        if shape.count(".0") > 2:
             found += len(_ADDRESS.findall(text))
     return found
 
 
-def _table_lines(text: str, signs: bytes) -> int:
+def _table_lines(text: str, signs: str) -> int:
     """Count lines, of the first and last ten, that hold two or more of the same separator; at most 10."""
-    marks = [mark for sign, mark in _SEPARATORS if signs.count(sign) > 1]
+    marks = [mark for mark in _SEPARATORS if signs.count(mark) > 1]
     if not marks:
         return 0
     lines = text.split("\n")

@@ -18,6 +18,9 @@ _log = logging.getLogger("gateway.state")
 
 BUSY_TIMEOUT_MS: Final = 2000
 
+_PAGE: Final = 16_384
+"""Bytes of a new file's page: a record of a decision fits into one, beside others."""
+
 # Each entry brings a file from the version before to its own; they only ever add, so that an older program can go on
 # working on a newer file. MIN_READER names the oldest program that can.
 MIGRATIONS: Final = (
@@ -28,8 +31,8 @@ MIGRATIONS: Final = (
     CREATE TABLE maxima (key TEXT PRIMARY KEY, value REAL NOT NULL, version INTEGER NOT NULL) WITHOUT ROWID;
     CREATE TABLE marks (worker TEXT PRIMARY KEY, sequence INTEGER NOT NULL, at REAL NOT NULL) WITHOUT ROWID;
     CREATE TABLE documents (
-      kind TEXT NOT NULL, id TEXT NOT NULL, data BLOB NOT NULL, expires REAL, PRIMARY KEY (kind, id)
-    ) WITHOUT ROWID;
+      n INTEGER PRIMARY KEY, kind TEXT NOT NULL, id TEXT NOT NULL, data BLOB NOT NULL, expires REAL, UNIQUE (kind, id)
+    );
     CREATE INDEX documents_expires ON documents (expires) WHERE expires IS NOT NULL;
     CREATE TABLE ledger (n INTEGER PRIMARY KEY AUTOINCREMENT, at REAL NOT NULL, row TEXT NOT NULL);
     CREATE INDEX ledger_at ON ledger (at);
@@ -76,6 +79,7 @@ def connect(path: Path) -> sqlite3.Connection:
     """Open one connection in WAL mode; statements outside a transaction commit at once."""
     db = sqlite3.connect(path, timeout=BUSY_TIMEOUT_MS / 1000, isolation_level=None, check_same_thread=False)
     try:
+        db.execute(f"PRAGMA page_size={_PAGE}")  # means nothing to a file that has pages already
         db.execute("PRAGMA journal_mode=WAL")
         db.execute("PRAGMA synchronous=NORMAL")  # survives kill -9; a power cut loses the last moments, never the file
         db.execute("PRAGMA journal_size_limit=33554432")

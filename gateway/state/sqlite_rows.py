@@ -25,6 +25,9 @@ from router_core.ports import Batch, Pull
 
 Document = tuple[str, str, bytes, float | None]
 _ROWS_AT_ONCE: Final = 64
+_LARGE: Final = 12 * 1024
+"""Documents up to here, most records of decisions, are written as they are: compressing one takes three times as long
+as writing it does, and a disk has room."""
 
 
 def _meta(db: sqlite3.Connection) -> tuple[str, int]:
@@ -96,7 +99,7 @@ def pull(db: sqlite3.Connection, cursor: str) -> Pull:
 
 def put(db: sqlite3.Connection, documents: Iterable[Document]) -> None:
     """Keep documents; the last write wins."""
-    rows = [(kind, document_id, pack(data), expires) for kind, document_id, data, expires in documents]
+    rows = [(kind, document_id, pack(data, _LARGE), expires) for kind, document_id, data, expires in documents]
     _insert(db, "INSERT OR REPLACE INTO documents (kind, id, data, expires)", rows)
 
 

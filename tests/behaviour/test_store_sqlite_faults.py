@@ -161,7 +161,7 @@ async def test_a_locked_file_is_waited_for_and_then_given_up(path, monkeypatch):
 async def test_an_older_schema_is_brought_up_and_keeps_what_it_held(path):
     db = sqlite3.connect(path, isolation_level=None)
     migrate(db, MIGRATIONS[:1])
-    db.execute("INSERT INTO documents VALUES ('keys', 'k1', x'7b7d', NULL)")
+    db.execute("INSERT INTO documents (kind, id, data) VALUES ('keys', 'k1', x'7b7d')")
     db.execute("INSERT INTO series VALUES ('s0', '{\"n\":3.0}', 1, 0)")
     assert db.execute("PRAGMA user_version").fetchone()[0] == 1
     db.close()

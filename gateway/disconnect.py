@@ -11,6 +11,8 @@ Receive = Callable[[], Awaitable[Message]]
 
 LEAVING: Final = "gateway.leaving"
 """The extension of a scope by which our server lets a request hear of its connection's end: a set of callbacks."""
+WHOLE: Final = "gateway.whole"
+"""The extension by which our server says that the request has come whole: nothing of it has to be waited for."""
 
 
 class ClientWatch:

@@ -37,9 +37,9 @@ def check_headers(headers: list[tuple[bytes, bytes]], limits: InputLimits) -> No
         raise ApiError(431, "the request's headers are too large", "headers_too_large", should_retry=False)
 
 
-async def read_body(receive: Receive, limits: InputLimits) -> bytes:
-    """Return the whole body; raises ApiError 413 or 408, and ClientGone."""
-    message = await _first(receive, limits)
+async def read_body(receive: Receive, limits: InputLimits, *, whole: bool = False) -> bytes:
+    """Return the whole body; raises ApiError 413 or 408, and ClientGone. ``whole``: all of it is there already."""
+    message = await _first(receive, None if whole else limits.body_timeout_s)
     body: bytes = message.get("body", b"")
     if not message.get("more_body"):
         if len(body) > limits.body_bytes:
@@ -62,12 +62,15 @@ async def read_body(receive: Receive, limits: InputLimits) -> bytes:
     return b"".join(parts)
 
 
-async def _first(receive: Receive, limits: InputLimits) -> Message:
-    try:
-        async with asyncio.timeout(limits.body_timeout_s):
-            message = await receive()
-    except TimeoutError as exc:
-        raise _slow() from exc
+async def _first(receive: Receive, timeout_s: float | None) -> Message:
+    if timeout_s is None:
+        message = await receive()
+    else:
+        try:
+            async with asyncio.timeout(timeout_s):
+                message = await receive()
+        except TimeoutError as exc:
+            raise _slow() from exc
     if message["type"] == "http.disconnect":
         raise ClientGone
     return message

@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any, Final
 
 from gateway.context import RequestContext
-from gateway.disconnect import ClientWatch, Receive
+from gateway.disconnect import WHOLE, ClientWatch, Receive
 from gateway.http.auth import authenticate, require_client
 from gateway.http.body import ClientGone, check_headers, read_body
 from gateway.http.errors import ApiError
@@ -78,7 +78,7 @@ class ChatEndpoint:
         services = self._services
         limits = services.config.current.policy.limits
         check_headers(headers, limits)
-        raw = await read_body(receive, limits)
+        raw = await read_body(receive, limits, whole=WHOLE in (scope.get("extensions") or ()))
         watch = ClientWatch(scope, receive)
         watch.start()
 

@@ -18,7 +18,7 @@ from typing import Any, Final
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from gateway.disconnect import LEAVING
+from gateway.disconnect import LEAVING, WHOLE
 from gateway.http.errors import ApiError
 from router_core.policy import InputLimits
 
@@ -62,7 +62,6 @@ class GuardedProtocol(HttpToolsProtocol):
     def data_received(self, data: bytes) -> None:
         """Hand no more of a head to the parser than a head may have; a body is counted where it is read."""
         while self._in_head:
-            self._arm("head", self._head_timeout_s)
             room = self._most_head_bytes - self._head_bytes
             part, data = data[:room], data[room:]
             self._head_bytes += len(part)
@@ -72,6 +71,8 @@ class GuardedProtocol(HttpToolsProtocol):
             if self._head_bytes >= self._most_head_bytes:  # still in it, or it would be 0
                 self._refuse(ApiError(431, "the request's headers are too large", "headers_too_large"))
                 return
+            if self._head_bytes:
+                self._arm("head", self._head_timeout_s)
             if not data:
                 return
         super().data_received(data)
@@ -89,6 +90,8 @@ class GuardedProtocol(HttpToolsProtocol):
         """The request is whole: the next bytes begin another head."""
         self._in_head = True
         self._disarm("linger")
+        extensions: Any = self.scope["extensions"]
+        extensions[WHOLE] = True
         super().on_message_complete()
         if not self.pipeline:
             self.flow.resume_reading()  # a large body paused it, and a client's leaving is heard only while we read

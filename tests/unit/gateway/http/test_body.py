@@ -47,6 +47,13 @@ async def test_a_body_up_to_the_limit_is_read_whole(parts: list[dict[str, Any]])
     assert await read_body(receiver(*parts), LIMITS) == b"0123456789"
 
 
+async def test_a_body_that_is_there_is_held_to_the_same_limit():
+    assert await read_body(receiver(part(b"0123456789")), LIMITS, whole=True) == b"0123456789"
+    with pytest.raises(ApiError) as caught:
+        await read_body(receiver(part(b"x" * 11)), LIMITS, whole=True)
+    assert caught.value.status == 413
+
+
 async def test_no_body_is_an_empty_one():
     assert await read_body(receiver({"type": "http.request"}), LIMITS) == b""
 

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import uvicorn
 
+from gateway.disconnect import WHOLE
 from gateway.http.server import GuardedProtocol, guarded
 from router_core.policy import InputLimits
 
@@ -28,8 +29,10 @@ class Application:
         self.flooded = 0
         self.ended = asyncio.Event()
         self.bodies: list[bytes] = []
+        self.whole: list[bool] = []
 
     async def __call__(self, scope: MutableMapping[str, Any], receive: Any, send: Any) -> None:
+        self.whole.append(WHOLE in scope["extensions"])
         if scope["path"] == "/flood":
             await self._flood(send)
             return
@@ -138,6 +141,16 @@ async def test_each_head_of_a_connection_has_the_whole_limit():
         first = get("/refuse", padding=400, close=False)
         answer = await talk(port, first, first + first, get("/refuse", padding=400))
         assert answer.count(b"HTTP/1.1 200 ") == 4
+
+
+async def test_a_request_knows_whether_it_has_come_whole():
+    head = b"POST /read HTTP/1.1\r\nHost: localhost\r\nContent-Length: 4\r\n"
+    closing = b"Connection: close\r\n\r\n"
+    async with served(bounded()) as (application, port):
+        await talk(port, head + b"\r\n" + b"body", head + b"\r\n", b"body", head + closing + b"bo", b"dy")
+        await talk(port, head + b"\r\nbody" + head + closing + b"bo", b"dy")
+    assert application.bodies == [b"body"] * 5
+    assert application.whole == [True, False, False, True, application.whole[4]]  # the last one may wait for its turn
 
 
 async def test_a_silent_client_is_cut_off_and_a_kept_connection_is_not():

@@ -41,7 +41,7 @@ def _post(url: str, body: dict[str, Any]) -> None:
 
 
 def models(bases: dict[str, str]) -> dict[str, Any]:
-    """Return a configuration of twenty deployments; only the first of each wire is eligible for its route."""
+    """Return a configuration of twenty deployments; each wire's are the candidates of its route."""
     providers = {
         wire: {"wire": wire, "base_url": base, "api_key": "bench-upstream-key"} for wire, base in bases.items()
     }

@@ -143,7 +143,7 @@ def older(path: Path, version: int) -> None:
     migrate(db, MIGRATIONS[:version])
     assert db.execute("PRAGMA user_version").fetchone()[0] == version
     if version >= 1:
-        db.execute("INSERT INTO documents VALUES ('keys', 'k1', x'7b7d', NULL)")
+        db.execute("INSERT INTO documents (kind, id, data, expires) VALUES ('keys', 'k1', x'7b7d', NULL)")
         db.execute("INSERT INTO series VALUES ('s0', '{\"n\":3.0}', 1, ?)", (now(),))
         db.execute("INSERT INTO maxima VALUES ('m', 2.5, 1)")
         db.execute("INSERT INTO marks VALUES ('w', 4, ?)", (now(),))

@@ -20,6 +20,7 @@ LEAST_OUTPUT_TOKENS = 16
 
 _READY_IN_S, _INPUT_TOKENS = attrgetter("ready_in_s"), attrgetter("input_tokens")
 
+_ANY_PRICE = (None, None)
 _REMEMBERED = 64
 """Kinds of requests remembered for each name a client may ask for."""
 
@@ -29,25 +30,18 @@ def ask_static(
 ) -> tuple[Able, tuple[Rejection, ...]]:
     """Ask everybody in ``pool`` the rules that need only the registry: who is able to serve, and the refusals.
 
-    What is answered depends on little that a request says, so the same few answers serve nearly all: they are kept
-    with the name that was asked for, unless fallbacks of the request's own joined its pool.
+    Most requests have no lists, prices or fallbacks of their own: what is answered then depends on the needs and the
+    key alone, and is kept with the name that was asked for.
     """
-    hints = request.hints
-    kind = (
-        request.needs,
-        request.allowed_models,
-        hints.only,
-        hints.exclude,
-        hints.max_price_prompt,
-        hints.max_price_completion,
-    )
-    whole = pool is resolved.pool
-    found: tuple[Able, tuple[Rejection, ...]] | None = resolved.memo.get(kind) if whole else None
+    hints, kind = request.hints, (request.needs, request.allowed_models)
+    prices = (hints.max_price_prompt, hints.max_price_completion)
+    usual = pool is resolved.pool and not hints.only and not hints.exclude and prices == _ANY_PRICE
+    found: tuple[Able, tuple[Rejection, ...]] | None = resolved.memo.get(kind) if usual else None
     if found is None:
         verdicts = [(deployment, refuse_static(deployment, request)) for deployment in pool.values()]
         able = Able([deployment for deployment, refusal in verdicts if refusal is None])
         found = (able, tuple([refusal for _, refusal in verdicts if refusal is not None]))
-        if whole:
+        if usual:
             if len(resolved.memo) >= _REMEMBERED:
                 resolved.memo.clear()
             resolved.memo[kind] = found

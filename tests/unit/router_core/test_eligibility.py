@@ -121,18 +121,28 @@ def test_where_nobody_can_be_refused_nobody_need_be_asked():
 def test_the_static_rules_are_asked_once_for_a_kind_of_request():
     setup = registry("acme/m1", "acme/m2", "beta/m1")
     resolved = setup.resolve("auto")
-    able, refused = ask_static(resolved, resolved.pool, request(exclude=("beta",)))
+    key = {"allowed_models": frozenset({"acme"})}
+    able, refused = ask_static(resolved, resolved.pool, request(**key))
     assert [each.id for each in able.deployments] == ["acme/m1", "acme/m2"]
-    assert [(item.deployment, item.rule) for item in refused] == [("beta/m1", Rule.EXCLUDED)]
-    assert ask_static(resolved, resolved.pool, request(exclude=("beta",), input_tokens=7))[0] is able
+    assert [(item.deployment, item.rule) for item in refused] == [("beta/m1", Rule.NOT_ALLOWED)]
+    assert ask_static(resolved, resolved.pool, request(**key, input_tokens=7))[0] is able
     assert ask_static(resolved, resolved.pool, request())[0] is not able
+
+
+@pytest.mark.parametrize(
+    "own", [{"exclude": ("beta",)}, {"only": ("acme",)}, {"max_price_prompt": 9.0}, {"max_price_completion": 9.0}]
+)
+def test_what_a_client_thinks_up_is_not_remembered(own: dict[str, Any]):
+    resolved = registry("acme/m1", "acme/m2", "beta/m1").resolve("auto")
+    ask_static(resolved, resolved.pool, request(**own))
+    assert not resolved.memo
 
 
 def test_only_so_many_kinds_of_requests_are_remembered():
     setup = registry("acme/m1")
     resolved = setup.resolve("auto")
     for number in range(200):
-        able, refused = ask_static(resolved, resolved.pool, request(only=(f"m{number}",)))
+        able, refused = ask_static(resolved, resolved.pool, request(allowed_models=frozenset({f"m{number}"})))
         assert (len(able.deployments), len(refused)) == ((1, 0) if number == 1 else (0, 1))
     assert len(resolved.memo) <= 64
 

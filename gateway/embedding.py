@@ -18,6 +18,8 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
+from router_core.lexical import MAX_CHARS
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -26,8 +28,6 @@ if TYPE_CHECKING:
 
     from router_core.features import Embedder
 
-MAX_CHARS: Final = 480
-"""Characters read of a text: two thirds from its head, one third from its tail."""
 MAX_TOKENS: Final = 128
 _WEIGHTS: Final = "weights/l2_supercat_256.safetensors"
 _TOKENIZER: Final = "tokenizers/l2_supercat_tokenizer_config.json"

@@ -26,7 +26,7 @@ _LETTERS: Final = bytes(
     [97 if 97 <= c < 123 else 65 if 65 <= c < 91 else 44 if c in b",;" else 32 if c == 32 else 48 for c in range(256)]
 )
 """Every small letter an a, every capital an A: a capitalised word inside a sentence then reads ``a Aa`` or ``, Aa``."""
-_SCAN: Final = 1000
+_SCAN: Final = 480
 
 
 def difficulty(text: str, length: float, digits: float) -> float:

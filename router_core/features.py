@@ -11,7 +11,7 @@ from zlib import crc32
 import numpy as np
 
 from router_core.difficulty import difficulty
-from router_core.lexical import code_share, words
+from router_core.lexical import MAX_CHARS, code_share, words
 from router_core.prompt import Prompt, clip, read_prompt
 from router_core.tokens import estimate_tokens
 
@@ -138,7 +138,6 @@ _DULL: Final = b"abcdefghijklmnopqrstuvwxyz0123456789 "
 """Most of a text; without it little is left to be searched for signs and capitals."""
 _SEPARATORS: Final = ",|\t;"
 _BLANKS: Final = b" \t\n\r\f\v\x1c\x1d\x1e\x1f"
-_SCAN: Final = 720
 _SHORT_LINE: Final = 160
 _SHORT_TURN: Final = 40
 
@@ -163,7 +162,7 @@ def extract(prompt: Prompt, embedder: Embedder | None) -> Features:
 
 def dense_features(prompt: Prompt, share: float) -> NDArray[np.float32]:
     """Return one value for each of ``DENSE_NAMES``, all within [0, 2]. Cheap presence tests guard the expressions."""
-    text = clip(prompt.user, _SCAN * 2 // 3, _SCAN // 3)
+    text = clip(prompt.user, MAX_CHARS * 2 // 3, MAX_CHARS // 3)
     size = len(text) or 1
     plain = text.encode("ascii", "ignore")
     # As text: in bytes a sign would first be taken for a number, at length.

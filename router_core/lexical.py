@@ -9,9 +9,9 @@ Terms of a text (a bounded list of short strings):
 - scripts written without spaces: pairs and triples of neighbouring characters
 - the first and the last words again, marked ``^`` and ``$``: instructions open or close a prompt
 
-Concepts are what words of any language stand for ("check", "test", "plan"), by a ``Lexicon``. They are looked for where
-instructions stand, at the head and the tail: ``=check``, at the very start ``^=check``, at the very end ``$=check``,
-and pairs of those that stand together, ``=check=code``.
+Concepts are what words of any language stand for ("check", "test", "plan"), by a ``Lexicon``. Anywhere in the
+words read they are ``=check``, near the start ``^=check``, near the end ``$=check``, and pairs of those that stand
+together ``=check=code``.
 """
 
 from __future__ import annotations
@@ -24,22 +24,21 @@ from itertools import combinations, pairwise, repeat
 from operator import add
 from typing import Final
 
-MAX_WORDS: Final = 60
+MAX_WORDS: Final = 40
 """Words read of one text: the first two thirds and the last third when there are more."""
 OPENING: Final = 7
 CLOSING: Final = 7
 STEM: Final = 6
 MAX_RUN: Final = 120
 """Characters read of one run written without spaces."""
-MAX_CHARS: Final = 600
-"""Characters read of one text, shared between head and tail like the words."""
+MAX_CHARS: Final = 480
+"""Characters read of one text, shared between head and tail like the words; the measures and the embedding read as
+many."""
 DENSE_CHARS: Final = 240
 """The same for a text of more than ``DENSE_BYTES`` bytes a character in UTF-8: there two characters say a word."""
 DENSE_BYTES: Final = 2.3
-HEAD_WORDS: Final = 26
-TAIL_WORDS: Final = 14
 NEAR: Final = 12
-"""Concepts are looked for in the first ``HEAD_WORDS`` and last ``TAIL_WORDS`` words; ``NEAR`` words are "the start"."""
+"""Words that count as the start of a text, and as its end, where concepts are looked for there."""
 RUN_ENDS: Final = 24
 LONGEST_STEM: Final = 9
 HEAD: Final = 2
@@ -185,8 +184,6 @@ def _run(run: str, out: set[str], *, first: bool) -> None:
 
 def concepts(found: list[str], lexicon: Lexicon) -> set[str]:
     """Return the concept terms of a text's ``words``; see the module's list."""
-    if len(found) > HEAD_WORDS + TAIL_WORDS:
-        found = found[:HEAD_WORDS] + found[-TAIL_WORDS:]
     near = len(found) - NEAR if len(found) > NEAR else len(found)
     out: set[str] = set()
     opening: set[str] = set()

@@ -127,11 +127,23 @@ class Learner:
             series_keys.add(self._unfolded_quality, key, added)
 
     def _add(self, found: Increment | None, policy: Policy) -> None:
-        if policy is not self._policy:  # windows are cut by the policy they were seen under
-            self.settle()
+        if self._policy is None:
             self._policy = policy
         if found is not None:
             self._unfolded.append(found)
+
+    def _cut_by(self, policy: Policy) -> None:
+        """Cut recent windows by the policy in force: halves of another length have other numbers, and are forgotten.
+
+        Requests begun under an earlier policy do not ask for that: the two would take turns.
+        """
+        before = self._policy
+        if before is not None and before.scoring.live_window_s != policy.scoring.live_window_s:
+            self.settle()
+            self._pending = self._pending._replace(halves={})
+            states = {name: state.without_recent() for name, state in self._held.states.items()}
+            self._held = replace(self._held, states=states, version=self._held.version + 1)
+        self._policy = policy
 
     def settle(self) -> None:
         """Fold what waits. For votes, and for who asks what would be decided: the very next decision must see it."""
@@ -188,6 +200,7 @@ class Learner:
 
     def collect(self, policy: Policy) -> tuple[dict[str, dict[str, float]], dict[str, float]]:
         """Return what was added since the last call, ready for a store: (sums, latest observation per row)."""
+        self._cut_by(policy)
         self.settle()
         pending, self._pending = self._pending, NO_GAIN
         near, self._pending_quality = self._pending_quality, {}
@@ -198,13 +211,15 @@ class Learner:
 
     def apply(self, totals: Mapping[str, Mapping[str, float]], maxima: Mapping[str, float], policy: Policy) -> None:
         """Take whole totals of changed series; what is still pending here is added on top."""
+        self._cut_by(policy)
         self.settle()
         keys = self._read(totals)
         states = dict(self._held.states)
         near: dict[str, Mapping[str, float]] = {}
         for name, key in keys.items():
             if key.kind == series_keys.NOW:
-                series_keys.put_window(states, key, totals[name])
+                if series_keys.is_cut_by(key, policy):
+                    series_keys.put_window(states, key, totals[name])
             elif key.kind != series_keys.NEAR:
                 series_keys.put_row(states, key, totals[name], maxima.get(name, 0.0), self.epochs)
             elif key.epoch == self.epochs.get((JUDGED, key.deployment), 0):

@@ -74,9 +74,16 @@ def near_key(key: str, epochs: Epochs) -> str:
 
 def window_key(deployment: str, task: str, at: float, policy: Policy) -> str:
     """Return the name of the half window of a wall-clock second; it says itself when nobody reads it any more."""
-    bucket = half_window(at, policy)
-    forgotten_at = int((bucket + 4) * policy.scoring.live_window_s / 2.0)
-    return f"{NOW}|{deployment}|{task}|{bucket}~{forgotten_at}~"
+    return f"{NOW}|{deployment}|{task}|{_half_name(half_window(at, policy), policy)}"
+
+
+def is_cut_by(window: Key, policy: Policy) -> bool:
+    """Whether a half window was cut as a policy cuts them: one of another length has a number of another meaning."""
+    return window.rest == _half_name(_half(window.rest), policy)
+
+
+def _half_name(half: int, policy: Policy) -> str:
+    return f"{half}~{int((half + 4) * policy.scoring.live_window_s / 2.0)}~"
 
 
 def flatten(

@@ -64,6 +64,10 @@ class DeploymentState:
         """Return this state with one task's recent window replaced."""
         return DeploymentState(self.tasks, {**self.recent, task: recent}, self.circuit, renewed=self.renewed)
 
+    def without_recent(self) -> DeploymentState:
+        """Return this state without its recent windows."""
+        return DeploymentState(self.tasks, None, self.circuit, renewed=self.renewed)
+
     def without(self, *, judged: bool) -> DeploymentState:
         """Return this state without what rewards, or what calls, have shown so far; ``judged`` marks it renewed."""
         tasks = {task: series.part(judged=not judged) for task, series in self.tasks.items()}

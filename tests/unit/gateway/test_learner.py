@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -50,8 +51,8 @@ class Store:
         for key, value in maxima.items():
             self.maxima[key] = max(self.maxima.get(key, 0.0), value)
 
-    def give(self, learner: Learner) -> None:
-        learner.apply({key: dict(fields) for key, fields in self.sums.items()}, dict(self.maxima), POLICY)
+    def give(self, learner: Learner, policy: Policy = POLICY) -> None:
+        learner.apply({key: dict(fields) for key, fields in self.sums.items()}, dict(self.maxima), policy)
 
 
 def learner(clock: Clock | None = None) -> Learner:
@@ -167,6 +168,28 @@ def test_keys_of_another_version_are_left_alone():
     worker = learner()
     worker.apply({"row|short": {"n": 1.0}, "now|acme/m1|x|yesterday": {"n": 1.0}, "what|ever": {"n": 1.0}}, {}, POLICY)
     assert worker.snapshot.states == {}
+
+
+@pytest.mark.parametrize("factor", [0.25, 3.0])
+def test_a_window_of_another_length_begins_anew_and_goes_on(factor):
+    other = POLICY.replace(scoring=replace(POLICY.scoring, live_window_s=POLICY.scoring.live_window_s * factor))
+    worker, store = learner(), Store()
+    worker.attempt(attempt(at=NOW), REGISTRY, POLICY)
+    store.push(worker.collect(POLICY))
+    worker.attempt(attempt(at=NOW), REGISTRY, POLICY)
+    worker.collect(other)  # the first exchange under the new policy
+    assert window(worker.snapshot.states["acme/m1"], TASK, half_window(NOW, other)) == (0.0, 0.0, 0.0, 0.0)
+    worker.attempt(attempt(at=NOW), REGISTRY, POLICY)  # a request begun before the change counts as those after it
+    worker.attempt(attempt(at=NOW), REGISTRY, other)
+    store.give(worker, other)  # what others wrote under the earlier one is left alone
+    assert window(worker.snapshot.states["acme/m1"], TASK, half_window(NOW, other))[0] == 2.0
+    store.push(worker.collect(other))
+    store.give(worker, other)
+    assert window(worker.snapshot.states["acme/m1"], TASK, half_window(NOW, other))[0] == 2.0
+    assert worker.snapshot.of("acme/m1", TASK).summary.success_rate == 1.0
+    late = learner()
+    store.give(late, other)
+    assert window(late.snapshot.states["acme/m1"], TASK, half_window(NOW, other))[0] == 2.0
 
 
 def test_a_calibrated_state_goes_underneath_what_was_learned():

@@ -20,6 +20,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from gateway.disconnect import LEAVING, WHOLE
 from gateway.http.errors import ApiError
+from gateway.http.joined import JoinedTransport
 from router_core.policy import InputLimits
 
 LINGER_S: Final = 5.0
@@ -45,10 +46,13 @@ class GuardedProtocol(HttpToolsProtocol):
         self._head_bytes = 0
         self._in_head = True
         self._leaving: set[Callable[[], None]] = set()
+        self._joined: JoinedTransport
 
     def connection_made(self, transport: Any) -> None:
         """Expect a request head soon."""
-        super().connection_made(transport)
+        joined: Any = JoinedTransport(transport, self.loop)  # answers all that a transport is asked
+        self._joined = joined
+        super().connection_made(joined)
         self._arm("head", self._head_timeout_s)
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -82,6 +86,7 @@ class GuardedProtocol(HttpToolsProtocol):
         self._in_head = False
         self._head_bytes = 0
         self._disarm("head")
+        self._joined.expect()
         extensions: Any = self.scope.setdefault("extensions", {})
         extensions[LEAVING] = self._leaving
         super().on_headers_complete()

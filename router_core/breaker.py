@@ -18,6 +18,7 @@ from enum import StrEnum
 from typing import Final
 
 from router_core.policy import BreakerPolicy
+from router_core.value import value_class
 
 
 class State(StrEnum):
@@ -65,7 +66,7 @@ WINDOW_BUCKETS: Final = 10
 Window = tuple[tuple[int, int, int, int], ...]
 
 
-@dataclass(frozen=True, slots=True)
+@value_class()
 class Circuit:
     """One deployment's circuit. ``window`` holds (bucket, calls, failures, slow) of the last seconds, oldest first.
 

@@ -1,18 +1,18 @@
 """What was decided and why: candidates with their facts and terms, refusals with their rules, the attempts to make.
 
 All but ``Known`` are named tuples, not dataclasses: twenty to two hundred ``Facts``, ``Terms`` and ``ScoredCandidate``
-are made per request, and a named tuple costs a third of a frozen dataclass.
+are made per request, and a named tuple costs a third of a dataclass.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final, NamedTuple
 
 from router_core.policy import Weights
 from router_core.request import Mode
 from router_core.task import TaskProfile
+from router_core.value import value_class
 
 _PLAIN: Final = Weights()
 
@@ -39,7 +39,7 @@ class Rule(StrEnum):
     IN_FLIGHT = "in_flight"
 
 
-@dataclass(frozen=True, slots=True)
+@value_class()
 class Known:
     """What is known of one deployment for a task, whatever the prompt: registry and evidence joined, at one minute.
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import re
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Protocol
 from zlib import crc32
 
@@ -14,6 +13,7 @@ from router_core.difficulty import difficulty
 from router_core.lexical import MAX_CHARS, code_share, words
 from router_core.prompt import Prompt, clip, read_prompt
 from router_core.tokens import estimate_tokens
+from router_core.value import value_class
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -35,7 +35,7 @@ class Embedder(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@value_class(eq=False)
 class Features:
     """The measures of one prompt.
 

@@ -14,6 +14,8 @@ from typing import Any, Final
 
 import numpy as np
 
+from router_core.value import value_class
+
 USER_HEAD: Final = 1000
 USER_TAIL: Final = 600
 SYSTEM_HEAD: Final = 700
@@ -45,7 +47,7 @@ _SYSTEM_ROLES: Final = frozenset({"system", "developer"})
 _TOOL_ROLES: Final = frozenset({"tool", "function"})
 
 
-@dataclass(frozen=True, slots=True)
+@value_class()
 class Prompt:
     """What a chat body says, capped for reading, and its size, uncapped.
 

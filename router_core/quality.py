@@ -13,13 +13,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from typing import Any, Final, NamedTuple
 
 from router_core.deployment import QualityPrior
 from router_core.features import DENSE_NAMES, Features
 from router_core.outcome import Reward
 from router_core.quality_model import Array, QualityModel, rasch_slope
+from router_core.value import value_class
 
 KEY: Final = "near"
 """First part of a neighbourhood's series key: ``near|deployment|task|neighbourhood``, fields w, wv and wp."""
@@ -92,7 +93,7 @@ Cells = Mapping[str, Mapping[str, Mapping[str, Cell]]]
 """task -> deployment -> neighbourhood (and ``EVERYWHERE``) -> sums."""
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@value_class(eq=False)
 class QualityState:
     """What is known of quality inside a task: the calibrated ``model`` and the ``cells`` of rewards seen since.
 

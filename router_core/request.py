@@ -10,6 +10,7 @@ from typing import Any
 from router_core.deployment import Capability
 from router_core.errors import RequestError
 from router_core.task import TaskProfile, TaskType
+from router_core.value import value_class
 
 
 class Mode(StrEnum):
@@ -72,7 +73,7 @@ class Hints:
                 raise RequestError(msg, param=name)
 
 
-@dataclass(frozen=True, slots=True)
+@value_class()
 class RoutingRequest:
     """One request as the decision sees it.
 

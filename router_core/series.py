@@ -8,10 +8,11 @@ Everything in a ``Series`` is a forward-decayed sum (``decay.py``), so merging t
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Final, NamedTuple
 
 from router_core.latency import merge, quantile, quantiles
+from router_core.value import value_class
 
 FIELDS: Final = ("n", "ok", "out", "out_n", "act", "est", "cost", "dur", "rw", "rv", "fw", "fv")
 """n requests, ok successes, out output tokens of out_n answers, act actual and est estimated input tokens, cost USD,
@@ -163,7 +164,7 @@ EMPTY_SERIES: Final = Series()
 _ZERO: Final[WindowSums] = (0.0, 0.0, 0.0, 0.0)
 
 
-@dataclass(frozen=True, slots=True)
+@value_class()
 class Recent:
     """Plain sums (requests, successes, seconds, USD) of the current half window and of the one before."""
 

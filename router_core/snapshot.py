@@ -8,7 +8,7 @@ stays with its worker and is joined by epoch. ``increment`` says what an outcome
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from typing import Any, Final
 
 from router_core import breaker, decay
@@ -21,6 +21,7 @@ from router_core.policy import Policy
 from router_core.quality import QualityState
 from router_core.retry_policy import RULES, Counts, rate_limit_wait_s
 from router_core.series import ALL_TASKS, EMPTY_RECENT, EMPTY_SERIES, Increment, Recent, Series
+from router_core.value import value_class
 
 
 class DeploymentState:
@@ -77,7 +78,7 @@ class DeploymentState:
 EMPTY_STATE: Final = DeploymentState()
 
 
-@dataclass(frozen=True, slots=True)
+@value_class()
 class Snapshot:
     """Everything a decision reads that changes while serving.
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
+
+from router_core.value import value_class
 
 
 class TaskType(StrEnum):
@@ -29,7 +30,7 @@ STRUCTURAL_TASKS: Final = frozenset({TaskType.TOOL_USE, TaskType.MULTIMODAL, Tas
 """Tasks read from a request's structure; such a profile keeps the content's task as ``secondary``."""
 
 
-@dataclass(frozen=True, slots=True)
+@value_class()
 class TaskProfile:
     """What a prompt was classified as.
 

@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from router_core.value import value
+from router_core.value import value_class
 
 
-@value()
+@value_class()
 class Point:
     x: int
     y: float = 0.0
@@ -31,7 +31,7 @@ class Frozen:
     tags: dict[str, int] = field(default_factory=dict, hash=False)
 
 
-@value(eq=False)
+@value_class(eq=False)
 class Held:
     x: int
 

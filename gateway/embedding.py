@@ -78,8 +78,8 @@ class WordRows:
         picked = self._ids(text)[:MAX_TOKENS]
         if not len(picked):
             return np.zeros(self.rows.shape[1], dtype=np.float32)
-        total: NDArray[np.float32] = self.scales.take(picked) @ self.rows.take(picked, axis=0).astype(np.float32)
-        norm = math.sqrt(total @ total)
+        total: NDArray[np.float32] = self.scales.take(picked).dot(self.rows.take(picked, axis=0).astype(np.float32))
+        norm = math.sqrt(total.dot(total))
         return total / norm if norm > 0 else total
 
     def _ids(self, text: str) -> NDArray[np.int64]:

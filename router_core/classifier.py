@@ -134,12 +134,12 @@ def _content_profile(prompt: Prompt, features: Features, model: ClassifierModel)
 def _content(prompt: Prompt, features: Features, model: ClassifierModel) -> tuple[list[float], list[Said]]:
     """Return each class's probability (0 for ``follow_up``) and what the terms of every text read say."""
     spoken = [_read(prompt.user, model)]
-    logits = model.bias + features.dense @ model.dense_weights + spoken[0].logits
+    logits = model.bias + features.dense.dot(model.dense_weights) + spoken[0].logits
     if prompt.system:
         spoken.append(_read_system(prompt.system, model))
         logits += model.system_weight * spoken[1].logits
     if features.embedding is not None and not features.hashed:
-        logits += features.embedding @ model.embedding_weights
+        logits += features.embedding.dot(model.embedding_weights)
     chances = _softmax(logits, model.temperature)
     share, chances[model.follow_up] = chances[model.follow_up], 0.0
     if not prompt.before:  # nothing there that could be followed: the doubt is nobody's
@@ -173,13 +173,12 @@ def _read(text: str, model: ClassifierModel) -> Said:
     """Sum what the text's terms and concepts say, each block over the root of its size."""
     found = words(text)
     said, meant = terms(found), concepts(found, model.lexicon)
-    n, m = len(said), len(meant)
-    which, rows = model.index.find([*said, *meant])
-    shares = np.empty(n + m, dtype=np.float32)
-    shares[:n] = 1 / math.sqrt(n or 1)
-    shares[n:] = 1 / math.sqrt(m or 1)
+    rows, spoken = model.index.find(said, meant)
     weights = model.term_weights.take(rows, axis=0)
-    return Said(rows, weights, (shares.take(which) @ weights.astype(np.float32)) * model.term_scale)
+    shares = np.empty(len(rows), dtype=np.float32)
+    shares[:spoken] = 1 / math.sqrt(len(said) or 1)
+    shares[spoken:] = 1 / math.sqrt(len(meant) or 1)
+    return Said(rows, weights, shares.dot(weights.astype(np.float32)) * model.term_scale)
 
 
 def _read_system(text: str, model: ClassifierModel) -> Said:

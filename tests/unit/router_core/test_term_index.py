@@ -9,19 +9,27 @@ from router_core.term_index import TermIndex
 TERMS = st.lists(st.text(max_size=4), unique=True, max_size=80)
 
 
-@given(names=TERMS, asked=TERMS)
-def test_it_finds_what_a_dictionary_would(names, asked):
+@given(names=TERMS, first=TERMS, then=TERMS)
+def test_it_finds_what_a_dictionary_would(names, first, then):
     numbers = {name: i for i, name in enumerate(names)}
-    which, found = TermIndex.of(names).find([*names, *asked])
-    expected = [(place, numbers[term]) for place, term in enumerate([*names, *asked]) if term in numbers]
-    assert list(zip(which.tolist(), found.tolist(), strict=True)) == expected
+    found, of_first = TermIndex.of(names).find([*names, *first], then)
+    known = [numbers[term] for term in first if term in numbers]
+    assert found[:of_first].tolist() == [*range(len(names)), *known]
+    assert found[of_first:].tolist() == [numbers[term] for term in then if term in numbers]
 
 
 def test_a_large_vocabulary_is_found_whole():
     names = [f"term{i}" for i in range(30_000)]
     index = TermIndex.of(names)
-    assert index.find(names)[1].tolist() == list(range(len(names)))
+    assert index.find(names)[0].tolist() == list(range(len(names)))
     assert not len(index.find([name + "x" for name in names])[0])
+
+
+@pytest.mark.parametrize("asked", [["te"], ["整"], ["te", "整"], ["nothing", "整", "te"]])
+def test_a_name_is_found_whatever_script_is_asked_for_beside_it(asked):
+    names = ["te", "整", "ü"]
+    found, _ = TermIndex.of(names).find(asked)
+    assert [names[i] for i in found] == [term for term in asked if term in names]
 
 
 @pytest.mark.parametrize(("name", "asked"), [("と", "h0"), ("整", "te"), ("te", "整"), ("ab\x01\x00", "\U00016261")])

@@ -6,11 +6,12 @@ few microseconds each. Times are taken at the start of the minute, so the memo n
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import repeat
 from typing import Any, Final, NamedTuple
 
 from router_core import decay
-from router_core.decision import Known
+from router_core.decision import Known, make
 from router_core.deployment import Deployment
 from router_core.gain import half_window
 from router_core.policy import Policy, ScoringPolicy
@@ -36,18 +37,34 @@ class Standing(NamedTuple):
     state: DeploymentState
 
 
+_NOWHERE: Final[Any] = make(Standing, (None, None, 0.0, None))
+"""How a deployment stood that was not asked about before."""
+
+
+class _Seen(NamedTuple):
+    """What ``Able`` has answered on some states, by task rows, and what it had answered on those before."""
+
+    states: Any
+    policy: Any
+    registry: Any
+    minute: int
+    stands: dict[tuple[str, ...], list[Standing]]
+    before: dict[tuple[str, ...], list[Standing]]
+
+
 class Able:
     """The deployments that the registry alone does not keep from serving some kind of request, and how they stand.
 
-    ``standing`` remembers its answers: between two folds of outcomes all decisions on a task share one.
+    ``standing`` remembers its answers: between two outcomes all decisions on a task share one, and after an outcome
+    nearly all deployments stand as they did.
     """
 
-    __slots__ = ("_memo", "deployments")
+    __slots__ = ("_seen", "deployments")
 
     def __init__(self, deployments: Iterable[Deployment]) -> None:
         """Hold the deployments, of one registry, in its order."""
         self.deployments = tuple(deployments)
-        self._memo: tuple[Any, Any, Any, int, dict[tuple[str, ...], tuple[Standing, ...]]] = (None, None, None, 0, {})
+        self._seen = _Seen(None, None, None, 0, {}, {})
 
     def standing(
         self,
@@ -56,21 +73,35 @@ class Able:
         registry: Registry,
         policy: Policy,
         minute: int,
-    ) -> tuple[Standing, ...]:
+    ) -> Sequence[Standing]:
         """Return how each deployment stands for the given task rows (the first is the task itself)."""
-        memo = self._memo
+        seen = self._seen
         # Compared by identity: comparing states would cost more than asking again.
-        if memo[0] is not states or memo[1] is not policy or memo[2] is not registry or memo[3] != minute:
-            memo = self._memo = (states, policy, registry, minute, {})
-        found = memo[4].get(rows)
+        if seen.policy is not policy or seen.registry is not registry or seen.minute != minute:
+            seen = self._seen = _Seen(states, policy, registry, minute, {}, {})
+        elif seen.states is not states:
+            seen = self._seen = _Seen(states, policy, registry, minute, {}, seen.stands)
+        found = seen.stands.get(rows)
         if found is None:
-            stands: list[Standing] = []
-            for deployment in self.deployments:
+            found = []
+            for deployment, stood in zip(self.deployments, seen.before.get(rows) or repeat(_NOWHERE), strict=False):
                 state = states.get(deployment.id, EMPTY_STATE)
-                known = known_of(deployment, state, rows, registry, policy, minute)
-                stands.append(Standing(deployment, known, rasch_slope(known.quality), state))
-            found = memo[4][rows] = tuple(stands)
+                same = stood.state is state
+                found.append(stood if same else _stand(deployment, state, rows, registry, policy, minute))
+            seen.stands[rows] = found
         return found
+
+
+def _stand(
+    deployment: Deployment,
+    state: DeploymentState,
+    rows: tuple[str, ...],
+    registry: Registry,
+    policy: Policy,
+    minute: int,
+) -> Standing:
+    known = known_of(deployment, state, rows, registry, policy, minute)
+    return Standing(deployment, known, rasch_slope(known.quality), state)
 
 
 def known_of(
@@ -106,7 +137,7 @@ def _join(
 ) -> Known:
     unit = decay.weight(now, policy.learning.half_life_h * 3600.0)
     series = state.tasks.get(rows[0], EMPTY_SERIES)
-    overall = state.tasks.get(ALL_TASKS, EMPTY_SERIES).summary
+    overall = state.tasks.get(ALL_TASKS, EMPTY_SERIES)
     summary = series.summary
     quality, deviation, evidence, learned = _quality(deployment, state, rows, policy, unit)
     recent_n, recent_ok, seconds, usd = state.recent.get(rows[0], EMPTY_RECENT).total(half_window(now, policy))
@@ -129,7 +160,7 @@ def _join(
         performance=performance(observations, summary, age_h, scoring),
         adjustment=live_adjustment(recent_n, recent_success, recent_latency, recent_cost, summary, scoring),
         input_ratio=overall.input_ratio,
-        mean_output=summary.mean_output or overall.mean_output or float(scoring.default_output_tokens),
+        mean_output=series.mean_output or overall.mean_output or float(scoring.default_output_tokens),
         observations=observations,
         success_rate=summary.success_rate,
         latency_s=summary.latency_p50_s or 0.0,

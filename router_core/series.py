@@ -23,15 +23,13 @@ ALL_TASKS: Final = "*"
 
 
 class Summary(NamedTuple):
-    """Ratios read from a series; None where nothing was observed. Times in seconds, cost in USD."""
+    """What a series says of service; None where nothing was observed. Times in seconds, cost in USD."""
 
     success_rate: float
     latency_p50_s: float | None
     latency_p95_s: float | None
     first_p95_s: float | None
     mean_latency_s: float | None
-    mean_output: float | None
-    input_ratio: float
     mean_cost_usd: float | None
 
 
@@ -100,15 +98,26 @@ class Series:
 
     @property
     def summary(self) -> Summary:
-        """The ratios of this series, computed once."""
+        """What this series says of service, computed once."""
         if self._summary is None:
             self._summary = self._summarise()
         return self._summary
 
+    @property
+    def mean_output(self) -> float | None:
+        """The tokens an answer has."""
+        answers = self.fields.get("out_n", 0.0)
+        return self.fields.get("out", 0.0) / answers if answers > 0.0 else None
+
+    @property
+    def input_ratio(self) -> float:
+        """The tokens providers counted per token we had estimated, within [0.25, 4]; 1 where nothing was counted."""
+        estimated = self.fields.get("est", 0.0)
+        return min(4.0, max(0.25, self.fields.get("act", 0.0) / estimated)) if estimated > 0.0 else 1.0
+
     def _summarise(self) -> Summary:
         get = self.fields.get
-        n, ok, out_n = get("n", 0.0), get("ok", 0.0), get("out_n", 0.0)
-        estimated = get("est", 0.0)
+        n, ok = get("n", 0.0), get("ok", 0.0)
         median, slow = quantiles(self.durations, (0.5, 0.95))
         return Summary(
             success_rate=ok / n if n > 0.0 else 1.0,
@@ -116,8 +125,6 @@ class Series:
             latency_p95_s=slow,
             first_p95_s=quantile(self.firsts, 0.95),
             mean_latency_s=get("dur", 0.0) / ok if ok > 0.0 else None,
-            mean_output=get("out", 0.0) / out_n if out_n > 0.0 else None,
-            input_ratio=min(4.0, max(0.25, get("act", 0.0) / estimated)) if estimated > 0.0 else 1.0,
             mean_cost_usd=get("cost", 0.0) / ok if ok > 0.0 else None,
         )
 

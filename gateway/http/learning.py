@@ -53,7 +53,7 @@ def learning_rows(services: Any, window: str = "all") -> dict[str, Any]:
         "object": "list",
         "data": rows,
         "tokens": [
-            {"deployment": name, "ratio": state.tasks[ALL_TASKS].summary.input_ratio}
+            {"deployment": name, "ratio": state.tasks[ALL_TASKS].input_ratio}
             for name, state in sorted(snapshot.states.items())
             if ALL_TASKS in state.tasks
         ],

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from router_core import known as known_module
 from router_core.decision import Known
-from router_core.known import UNSEEN_AGE_H, known_of, performance
+from router_core.known import UNSEEN_AGE_H, Able, known_of, performance
 from router_core.outcome import Reward, Usage
 from router_core.policy import LearningPolicy, Policy, ScoringPolicy
 from router_core.registry import Registry
@@ -170,6 +170,26 @@ def test_a_changed_circuit_keeps_what_was_computed():
     snapshot = after(EMPTY, attempt("acme/m1", NOW))
     moved = snapshot.with_circuit("acme/m1", breaker.eject(snapshot.circuit("acme/m1"), NOW, 5.0))
     assert look(moved) is look(snapshot)
+
+
+def test_after_an_outcome_only_its_deployment_stands_anew():
+    able, policy, rows = Able(SETUP.deployments.values()), Policy(), ("analysis",)
+    seen = after(EMPTY, attempt("acme/m1", NOW), attempt("beta/m1", NOW))
+    first = able.standing(seen.states, rows, SETUP, policy, MINUTE)
+    moved = after(seen, attempt("acme/m1", NOW, duration_s=9.0))
+    again = able.standing(moved.states, rows, SETUP, policy, MINUTE)
+    assert again == Able(SETUP.deployments.values()).standing(moved.states, rows, SETUP, policy, MINUTE)
+    assert [now is then for now, then in zip(again, first, strict=True)] == [False, True]
+    assert first[0].state is seen.states["acme/m1"]
+
+
+def test_another_policy_registry_or_minute_lets_everybody_stand_anew():
+    able, rows, other = Able(SETUP.deployments.values()), ("analysis",), Registry(SETUP.providers, SETUP.deployments)
+    for setup, policy, minute in ((SETUP, POLICY, 0), (SETUP, Policy(), 0), (other, POLICY, 0), (other, POLICY, 9)):
+        first = able.standing(EMPTY.states, rows, setup, policy, MINUTE + minute)
+        assert able.standing(EMPTY.states, rows, setup, policy, MINUTE + minute) is first
+        fresh = Able(SETUP.deployments.values()).standing(EMPTY.states, rows, setup, policy, MINUTE + minute)
+        assert [stand.known for stand in first] == [stand.known for stand in fresh]
 
 
 def test_the_memory_is_bounded(monkeypatch: pytest.MonkeyPatch):

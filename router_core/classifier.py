@@ -51,6 +51,8 @@ class ClassifierModel:
     abstain_below: float = 0.25
     version: str = ""
     index: TermIndex = field(init=False, repr=False)
+    notes: tuple[str, ...] = field(init=False, repr=False)
+    """How each name is shown as evidence; empty: not at all."""
     tasks: tuple[TaskType | None, ...] = field(init=False, repr=False)
     """The task of each class; None for ``follow_up``."""
     general: int = field(init=False, repr=False)
@@ -77,6 +79,7 @@ class ClassifierModel:
             msg = "temperature must be above 0, abstain_below within [0, 1], system_weight at least 0"
             raise ValueError(msg)
         object.__setattr__(self, "index", TermIndex.of(self.names))
+        object.__setattr__(self, "notes", tuple(map(_note, self.names)))
         object.__setattr__(self, "tasks", tuple(None if c == FOLLOW_UP else TaskType(c) for c in self.classes))
         object.__setattr__(self, "general", self.classes.index(TaskType.GENERAL))
         object.__setattr__(self, "follow_up", self.classes.index(FOLLOW_UP))
@@ -201,22 +204,26 @@ def _softmax(logits: NDArray[np.float32], temperature: float) -> list[float]:
 
 def _evidence(spoken: list[Said], best: int, features: Features, model: ClassifierModel) -> tuple[str, ...]:
     """Name the vocabulary's words and concepts that spoke most for class ``best``, and what the text looks like."""
-    size = len(model.names)
+    size = len(model.notes)
     # Sorts by gain, then the more frequent term first, whatever order sets had.
     gains = [said.weights[:, best] * np.int64(size) - said.rows for said in spoken]
     keys = gains[0] if len(gains) == 1 else np.concatenate(gains)
     keys.sort()
-    found: list[str] = []
+    notes: list[str] = []
     for key in keys[: -EVIDENCE_POOL - 1 : -1].tolist():
-        name = model.names[-key % size] if key > 0 else " "
-        if " " in name:  # only single words are worth showing to a person
-            continue
-        shown = name.strip("^$*~#")
-        if shown and shown.count("=") == (shown[0] == "=") and shown not in found:
-            found.append(shown)
-            if len(found) == EVIDENCE_TERMS:
+        note = model.notes[-key % size] if key > 0 else ""
+        if note and note not in notes:
+            notes.append(note)
+            if len(notes) == EVIDENCE_TERMS:
                 break
-    notes = [f"asks to {shown[1:]}" if shown[0] == "=" else f"'{shown}'" for shown in found]
     if features.code_share >= CODE_EVIDENCE:
         notes.append(f"code share {features.code_share:.1f}")
     return tuple(notes)
+
+
+def _note(name: str) -> str:
+    """Return how a term is shown to a person: only single words and concepts are worth it, all else is empty."""
+    shown = "" if " " in name else name.strip("^$*~#")
+    if not shown or shown.count("=") != (shown[0] == "="):
+        return ""
+    return f"asks to {shown[1:]}" if shown[0] == "=" else f"'{shown}'"

@@ -6,6 +6,7 @@ Everything that is the same for all candidates is computed once in ``Context``.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from math import floor
 from typing import Final, NamedTuple
 
 from router_core import breaker
@@ -86,12 +87,12 @@ def gather(able: Able, ctx: Context) -> list[Facts]:
             quality += residuals.get(name, 0.0)
             if not 0.0 < quality < 1.0:
                 quality = min(1.0, max(0.0, quality))
-        tokens_in = int(asked * known.input_ratio) or 1
+        tokens_in = floor(asked * known.input_ratio) or 1
         limit, own_limit = output_limit, deployment.max_output_tokens
         if own_limit is not None and own_limit < limit:
             limit = own_limit
         wanted = known.mean_output * length
-        tokens_out = (int(wanted) if wanted < limit else limit) * n
+        tokens_out = (floor(wanted) if wanted < limit else limit) * n
         cached = warm.get(name, 0) if warm else 0
         circuit, ready_in, ramp = _CLOSED
         if not state.calm or provider_open:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from itertools import compress
 from typing import Any, Final
 
 from router_core.deployment import Capability
@@ -49,6 +50,15 @@ KNOWN: Final = frozenset(
 )
 """The fields of OpenAI's chat completions. Any other one must reach the provider as it came."""
 
+_BY_FIELDS: Final = (
+    Capability.STREAMING,
+    Capability.TOOLS,
+    Capability.N,
+    Capability.LOGPROBS,
+    Capability.AUDIO_OUTPUT,
+    Capability.JSON_SCHEMA,
+    Capability.JSON_OBJECT,
+)
 _PARTS: Final = {
     "image_url": Capability.VISION,
     "input_image": Capability.VISION,
@@ -60,7 +70,7 @@ _PARTS: Final = {
 
 def needs_of(body: Mapping[str, Any]) -> frozenset[Capability]:
     """Return the capabilities a request needs. The body's shape has been checked before."""
-    needs = {need for need, asked in _fields(body.get) if asked}
+    needs = set(compress(_BY_FIELDS, _asked(body.get)))
     if not KNOWN.issuperset(body) or any(tool.get("type") == "custom" for tool in body.get("tools") or ()):
         needs.add(Capability.ANY_PARAMETER)  # no other wire has a word for a tool without a schema
     for message in body.get("messages") or ():
@@ -72,15 +82,16 @@ def needs_of(body: Mapping[str, Any]) -> frozenset[Capability]:
     return frozenset(needs)
 
 
-def _fields(get: Callable[[str], Any]) -> tuple[tuple[Capability, Any], ...]:
+def _asked(get: Callable[[str], Any]) -> tuple[Any, ...]:
+    """Say of each of ``_BY_FIELDS`` whether the body's fields ask for it."""
     shape = get("response_format")
     kind = shape.get("type") if isinstance(shape, Mapping) else None
     return (
-        (Capability.STREAMING, get("stream")),
-        (Capability.TOOLS, get("tools") or get("functions")),
-        (Capability.N, (get("n") or 1) > 1),
-        (Capability.LOGPROBS, get("logprobs") or get("top_logprobs")),
-        (Capability.AUDIO_OUTPUT, get("audio") or "audio" in (get("modalities") or ())),
-        (Capability.JSON_SCHEMA, kind == "json_schema"),
-        (Capability.JSON_OBJECT, kind == "json_object"),
+        get("stream"),
+        get("tools") or get("functions"),
+        (get("n") or 1) > 1,
+        get("logprobs") or get("top_logprobs"),
+        get("audio") or "audio" in (get("modalities") or ()),
+        kind == "json_schema",
+        kind == "json_object",
     )

@@ -204,7 +204,7 @@ def _tools(body: Mapping[str, Any], count: _Count) -> int:
     offered = 0
     for name in ("tools", "functions"):
         tools = body.get(name)
-        if isinstance(tools, Sequence) and not isinstance(tools, str | bytes) and tools:
+        if tools and isinstance(tools, Sequence) and not isinstance(tools, str | bytes):
             offered += len(tools)
             count.size(tools)
     return offered

@@ -13,7 +13,7 @@ Thresholds follow Envoy's outlier detection and Resilience4j; see ``BreakerPolic
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from enum import StrEnum
 from typing import Final
 
@@ -93,7 +93,7 @@ class Circuit:
 CLOSED: Final = Circuit()
 
 
-@dataclass(frozen=True, slots=True)
+@value_class()
 class Admission:
     """Whether a call may go: ``admitted``, as a ``probe``, or not until ``retry_after_s``."""
 

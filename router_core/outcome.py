@@ -7,9 +7,10 @@ from enum import StrEnum
 from typing import Any
 
 from router_core.task import TaskType
+from router_core.value import value_class
 
 
-@dataclass(frozen=True, slots=True)
+@value_class()
 class Usage:
     """Tokens of one answer in five disjoint kinds; their sum is the total.
 
@@ -78,7 +79,7 @@ class FailureKind(StrEnum):
     CANCELLED = "cancelled"
 
 
-@dataclass(frozen=True, slots=True)
+@value_class()
 class Failure:
     """One failed call, in the provider's words where the client may see them.
 
@@ -125,7 +126,7 @@ class CostSource(StrEnum):
     ESTIMATE = "estimate"
 
 
-@dataclass(frozen=True, slots=True)
+@value_class()
 class AttemptOutcome:
     """One call to one deployment and what became of it; ``at`` is wall-clock seconds, durations are seconds.
 
@@ -160,7 +161,7 @@ class AttemptOutcome:
         return self.failure is None
 
 
-@dataclass(frozen=True, slots=True)
+@value_class()
 class RequestOutcome:
     """One client request and all its attempts, in the order they were started.
 
@@ -231,7 +232,7 @@ class Feedback:
         return any(signal is not None for signal in signals) or self.pr_merged or self.pr_reverted
 
 
-@dataclass(frozen=True, slots=True)
+@value_class()
 class Reward:
     """A judged answer: ``value`` in [0, 1] with ``weight`` in (0, 1] by how much its source is trusted."""
 

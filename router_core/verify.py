@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
 from router_core.code import loads, parses
 from router_core.schema import violations
+from router_core.value import value_class
 
 MAX_CHARS: Final = 200_000
 """Longer texts are not checked: a check must not cost more than the answer."""
@@ -23,7 +23,7 @@ MAX_BLOCKS: Final = 20
 MAX_CALLS: Final = 64
 
 
-@dataclass(frozen=True, slots=True)
+@value_class()
 class Check:
     """One check that applied: its name, whether it held, and what was wrong (never the answer's text)."""
 

@@ -5,10 +5,13 @@ import json
 import logging
 import threading
 from collections.abc import Iterator
+from datetime import UTC, datetime
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from gateway.observe.logs import MAX_WAITING, Logs, RequestLog
+from gateway.observe.logs import MAX_WAITING, LineFormatter, Logs, RequestLog
 from gateway.secrets import Secret
 from tests.fakes.outcomes import attempt, request
 
@@ -57,6 +60,34 @@ def test_no_secret_reaches_a_line(out: io.StringIO):
     text = "".join(json.dumps(line) for line in lines(out))
     assert "zebra" not in text
     assert "abcdefghijkl" not in text
+
+
+@pytest.mark.parametrize("field", ["key_id", "policy", "error_code", "served_by", "tags", "request_id", "deployment"])
+def test_whatever_text_of_a_request_looks_like_a_key_is_masked(out: io.StringIO, field: str):
+    secret = Secret("walrus-crossing-4711")
+    for said in ("sk-abcdefghijkl", "moe-abcdefghijkl", secret.reveal()):
+        call = attempt(said) if field == "deployment" else attempt()
+        changes = {} if field in {"deployment", "request_id"} else {field: (said,) if field == "tags" else said}
+        RequestLog().request(request(call, **changes), {"request_id": said if field == "request_id" else "r-1"})
+    found = lines(out)
+    assert len(found) == 3
+    assert all(line["decision_id"] == "d-1" for line in found)
+    assert not any(said in json.dumps(found) for said in ("abcdefghijkl", "walrus"))
+    assert json.dumps(found).count("[redacted]") >= 3
+
+
+def test_a_secret_that_is_known_only_later_is_masked_from_then_on(out: io.StringIO):
+    RequestLog().request(request(attempt(), key_id="otter-crossing-4711"), {})
+    Secret("otter-crossing-4711")
+    RequestLog().request(request(attempt(), key_id="otter-crossing-4711"), {})
+    assert [line["key_id"] for line in lines(out)][1] == "[redacted]"
+
+
+@given(st.floats(0.0, 4e9))
+def test_a_line_says_when_it_was_written(at: float):
+    record = logging.makeLogRecord({"created": at, "msg": "it happened", "levelname": "INFO"})
+    written = json.loads(LineFormatter().format(record))["timestamp"]
+    assert written == datetime.fromtimestamp(at, UTC).isoformat(timespec="milliseconds")
 
 
 def test_an_exception_stays_on_its_line(out: io.StringIO):

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import chain
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from gateway.state.packing import pack, unpack
 from gateway.state.values import (
@@ -21,10 +21,15 @@ from gateway.state.values import (
 )
 from router_core.budget import ROWS_MAX, LeaseRequest, LeaseRow, LeaseState, fold_rows, grant
 from router_core.limits import Bucket, BucketRequest, BucketState, take
-from router_core.ports import Batch, Pull
+from router_core.ports import Batch, Pull, Sums
 
+T = TypeVar("T")
 Document = tuple[str, str, bytes, float | None]
 _ROWS_AT_ONCE: Final = 64
+_SERIES_ANEW: Final = (
+    " ON CONFLICT (key) DO UPDATE SET fields = excluded.fields, version = excluded.version, touched = excluded.touched"
+)
+_PLAIN: Final = frozenset({float})
 _LARGE: Final = 12 * 1024
 """Documents up to here, most records of decisions, are written as they are: compressing one takes three times as long
 as writing it does, and a disk has room."""
@@ -45,12 +50,8 @@ def push(db: sqlite3.Connection, batch: Batch, now: float, bounds: Bounds) -> No
     version = _meta(db)[1] + 1
     db.execute("UPDATE meta SET value = ? WHERE key = 'version'", (str(version),))
     _mark(db, {**batch.marks, worker: sequence}, now)
-    for key, increments in batch.sums.items():
-        row = db.execute("SELECT fields FROM series WHERE key = ?", (key,)).fetchone()
-        total = {key: _numbers(row[0] if row else None)}
-        add_sums(total, {key: increments})
-        statement = "INSERT OR REPLACE INTO series (key, fields, version, touched) VALUES (?, ?, ?, ?)"
-        db.execute(statement, (key, dump(total[key]).decode(), version, now))
+    for names in _parts(list(batch.sums)):
+        _add_series(db, {name: batch.sums[name] for name in names}, version, now)
     for key, value in finite(batch.maxima):
         db.execute(
             "INSERT INTO maxima (key, value, version) VALUES (?, ?, ?) ON CONFLICT (key) DO UPDATE"
@@ -63,8 +64,19 @@ def push(db: sqlite3.Connection, batch: Batch, now: float, bounds: Bounds) -> No
         _bound_ledger(db, bounds)
 
 
+def _add_series(db: sqlite3.Connection, sums: Sums, version: int, now: float) -> None:
+    """Add increments to their totals: one statement reads all of them, one writes them."""
+    statement = f"SELECT key, fields FROM series WHERE key IN ({_marks(len(sums))})"
+    totals = {key: _numbers(fields) for key, fields in db.execute(statement, [*sums]).fetchall()}
+    add_sums(totals, sums)
+    written = [(key, dump(totals[key]).decode(), version, now) for key in sums]
+    _insert(db, "INSERT INTO series (key, fields, version, touched)", written, _SERIES_ANEW)
+
+
 def _numbers(text: str | None) -> dict[str, float]:
     found = load_object(text) or {}
+    if _PLAIN.issuperset(map(type, found.values())):  # as every gateway writes them
+        return found
     return {name: float(value) for name, value in found.items() if isinstance(value, (int, float))}
 
 
@@ -103,12 +115,21 @@ def put(db: sqlite3.Connection, documents: Iterable[Document]) -> None:
     _insert(db, "INSERT OR REPLACE INTO documents (kind, id, data, expires)", rows)
 
 
-def _insert(db: sqlite3.Connection, into: str, rows: Sequence[tuple[Any, ...]]) -> None:
+def _insert(db: sqlite3.Connection, into: str, rows: Sequence[tuple[Any, ...]], otherwise: str = "") -> None:
     """Write many rows in few statements: each lets go of the interpreter, and waits for it when the loop is busy."""
-    for start in range(0, len(rows), _ROWS_AT_ONCE):
-        part = rows[start : start + _ROWS_AT_ONCE]
-        marks = f"({', '.join('?' * len(part[0]))})"
-        db.execute(f"{into} VALUES {', '.join([marks] * len(part))}", [*chain.from_iterable(part)])
+    for part in _parts(rows):
+        marks = f"({_marks(len(part[0]))})"
+        db.execute(f"{into} VALUES {', '.join([marks] * len(part))}{otherwise}", [*chain.from_iterable(part)])
+
+
+def _parts(items: Sequence[T]) -> Iterator[Sequence[T]]:
+    """Yield as many as go into one statement at a time."""
+    for start in range(0, len(items), _ROWS_AT_ONCE):
+        yield items[start : start + _ROWS_AT_ONCE]
+
+
+def _marks(count: int) -> str:
+    return ", ".join("?" * count)
 
 
 def swap(db: sqlite3.Connection, document: Document, expected: bytes | None, now: float) -> bool:

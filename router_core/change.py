@@ -12,7 +12,7 @@ import math
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
-from router_core.drift import NONE, Evidence, gain
+from router_core.drift import NONE, Evidence, gain, strength
 
 ALARM: Final = 20_000.0
 """Evidence that counts as a change: on average at most one false alarm per 10,000 values, both sides together."""
@@ -81,13 +81,15 @@ class Change:
     @property
     def alarm(self) -> int:
         """1 when values have risen, -1 when they have fallen, 0 when neither is certain."""
-        if max(self.up.value, self.down.value) < ALARM:
+        up, down = strength(self.up), strength(self.down)
+        if max(up, down) < ALARM:
             return 0
-        return 1 if self.up.value > self.down.value else -1
+        return 1 if up > down else -1
 
 
 def _bet(evidence: Evidence, value: float, null: float) -> Evidence:
     """Return the evidence for a mean above ``null`` after a value in [0, 1]: the linear mix of a hit and a miss."""
     bound = min(_MOST, max(_LEAST, null))
     hit, miss = gain(evidence, hit=True, null=bound), gain(evidence, hit=False, null=bound)
-    return Evidence(*(value * a + (1.0 - value) * b for a, b in zip(hit, miss, strict=True)))
+    small, middle, large = [value * a + (1.0 - value) * b for a, b in zip(hit, miss, strict=True)]
+    return small, middle, large

@@ -17,7 +17,7 @@ import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import Final, NamedTuple
+from typing import Final
 
 from router_core.latency import merge
 
@@ -40,20 +40,16 @@ _Z: Final = 3.09
 _HIGHEST_NULL: Final = 0.9
 
 
-class Evidence(NamedTuple):
-    """Evidence against "the share of hits is normal", one value per suspected size of the change."""
+Evidence = tuple[float, float, float]
+"""Evidence against "the share of hits is normal", one value per suspected size of the change: small, middle, large."""
 
-    small: float = 0.0
-    middle: float = 0.0
-    large: float = 0.0
-
-    @property
-    def value(self) -> float:
-        """The evidence over all sizes; alarm when it reaches the threshold."""
-        return (self.small + self.middle + self.large) / 3.0
+NONE: Final[Evidence] = (0.0, 0.0, 0.0)
 
 
-NONE: Final = Evidence()
+def strength(evidence: Evidence) -> float:
+    """Return the evidence over all sizes; alarm when it reaches the threshold."""
+    small, middle, large = evidence
+    return (small + middle + large) / 3.0
 
 
 def gain(evidence: Evidence, *, hit: bool, null: float) -> Evidence:
@@ -61,7 +57,7 @@ def gain(evidence: Evidence, *, hit: bool, null: float) -> Evidence:
     small, middle, large = evidence
     of_a_hit, of_a_miss = _ratios(null)
     by_small, by_middle, by_large = of_a_hit if hit else of_a_miss
-    return Evidence((small + 1.0) * by_small, (middle + 1.0) * by_middle, (large + 1.0) * by_large)
+    return (small + 1.0) * by_small, (middle + 1.0) * by_middle, (large + 1.0) * by_large
 
 
 @lru_cache(maxsize=4096)

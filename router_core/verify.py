@@ -38,21 +38,23 @@ def verify(
     """Return the checks that apply to an assistant ``message`` given the ``request`` body it answers."""
     content = message.get("content")
     text = content if isinstance(content, str) else ""
-    calls = message.get("tool_calls")
+    calls = message.get("tool_calls") or []
     calls = list(calls)[:MAX_CALLS] if isinstance(calls, Sequence) and not isinstance(calls, str) else []
     checks: list[Check] = []
-    if not text.strip() and not calls:
+    if not calls and (not text or text.isspace()):
         return (Check("not_empty", held=False, detail="no text and no tool call"),)
     if finish_reason == "length":
         checks.append(Check("not_cut", held=False, detail="the output limit cut it"))
     if message.get("refusal") or (not calls and refuses(text)):
         checks.append(Check("not_refused", held=False, detail="declines to answer"))
     if len(text) <= MAX_CHARS:
-        if not calls:
-            checks.extend(_format(request.get("response_format"), text))
-        checks.extend(_blocks(text, cut=finish_reason == "length"))
-    checks.extend(_calls(request.get("tools"), calls))
-    if not calls and _must_call(request.get("tool_choice")):
+        if not calls and "response_format" in request:
+            checks.extend(_format(request["response_format"], text))
+        if "```" in text or "~~~" in text:
+            checks.extend(_blocks(text, cut=finish_reason == "length"))
+    if calls:
+        checks.extend(_calls(request.get("tools"), calls))
+    elif "tool_choice" in request and _must_call(request["tool_choice"]):
         checks.append(Check("tool_called", held=False, detail="answers in words where a tool had to be called"))
     return tuple(checks)
 
@@ -103,8 +105,6 @@ def _must_call(choice: Any) -> bool:
 
 
 def _calls(tools: Any, calls: Sequence[Any]) -> Iterator[Check]:
-    if not calls:
-        return
     known: dict[str, Any] = {}
     for tool in tools if isinstance(tools, Sequence) else ():
         function = tool.get("function") if isinstance(tool, Mapping) else None
@@ -146,8 +146,6 @@ _MARKS: Final = re.compile(r"^([ \t]*)(`{3,}|~{3,})[ \t]*([\w+#.-]*)([^`\n]*)$")
 
 def _blocks(text: str, *, cut: bool) -> Iterator[Check]:
     """Check complete fenced blocks; an unfinished one is a fault unless the whole answer was cut."""
-    if "```" not in text and "~~~" not in text:
-        return
     fence: _Fence | None = None
     held: list[str] = []
     number = size = 0

@@ -15,7 +15,7 @@ from enum import StrEnum
 from typing import Any, Final
 
 from gateway.observe.fold import NOT_THE_PROVIDERS
-from router_core.drift import NONE, TAIL, Evidence, Level, Rate, gain, recede
+from router_core.drift import NONE, TAIL, Evidence, Level, Rate, gain, recede, strength
 from router_core.latency import bin_of, value_of
 from router_core.outcome import AttemptOutcome, RequestOutcome
 
@@ -234,7 +234,7 @@ class Watch:
         judge.recent.append(hit)
         if judge.anomaly is None:
             judge.evidence = gain(judge.evidence, hit=hit, null=null)
-            if judge.evidence.value >= self._threshold:
+            if strength(judge.evidence) >= self._threshold:
                 self._change(judge, _begun(judge, outcome, usual, cut))
             return
         judge.calls_since += 1

@@ -19,6 +19,7 @@ Calibration (kind ``c``; scope, tenth of expected quality): ``n`` weight, ``x`` 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from functools import lru_cache
 from typing import Any, Final
 
 from gateway.observe.aggregates import Booking
@@ -90,14 +91,7 @@ def _tokens(usage: Usage, sums: dict[str, float]) -> None:
 
 def of_request(outcome: RequestOutcome, baseline_usd: float | None) -> Booking:
     """Return what one client request adds to the series of its task."""
-    counts = [
-        "n",
-        f"s{status_class(outcome.status)}",
-        f"p:{outcome.policy}",
-        f"m:{outcome.mode}",
-        "ovn",
-        _OVERHEAD[bin_of(outcome.overhead_s)],
-    ]
+    counts = [*_always(outcome.status, outcome.policy, outcome.mode), _OVERHEAD[bin_of(outcome.overhead_s)]]
     sums = {"calls": float(len(outcome.attempts)), "cost": outcome.cost_usd, "ov": outcome.overhead_s}
     if outcome.ok:
         counts += ("ok", _DURATION[bin_of(outcome.duration_s)])
@@ -108,6 +102,12 @@ def of_request(outcome: RequestOutcome, baseline_usd: float | None) -> Booking:
         sums["base"] = baseline_usd
         sums["based"] = outcome.cost_usd
     return Booking(tuple(counts), sums)
+
+
+@lru_cache(1024)
+def _always(status: int, policy: str, mode: str) -> tuple[str, ...]:
+    """Return what every request counts: itself, and what it was like."""
+    return "n", f"s{status_class(status)}", f"p:{policy}", f"m:{mode}", "ovn"
 
 
 def of_bill(outcome: RequestOutcome) -> Booking:
@@ -144,7 +144,9 @@ def baseline(candidates: Mapping[str, Any] | None, outcome: RequestOutcome) -> f
         return None
     names: Sequence[str] = candidates["deployment"]
     costs: Sequence[float] = candidates["facts"]["expected_cost_usd"]
-    _, expected, before = max(zip(candidates["facts"]["quality"], costs, range(0, -len(costs), -1), strict=True))
+    qualities: Sequence[float] = candidates["facts"]["quality"]
+    highest = max(qualities)
+    expected, before = max([(costs[at], -at) for at, quality in enumerate(qualities) if quality == highest])
     if names[-before] == outcome.served_by:
         return outcome.cost_usd
     planned = costs[names.index(outcome.served_by)] if outcome.served_by in names else 0.0

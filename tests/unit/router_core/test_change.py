@@ -5,6 +5,7 @@ import random
 import pytest
 
 from router_core.change import ALARM, BLOCK, WARM, Change, Usual
+from router_core.drift import NONE, strength
 
 
 def stream(seed: int, count: int, usual: float, later: float, change_at: int, *, bias: float = 0.0) -> tuple[int, int]:
@@ -49,14 +50,14 @@ def test_graded_values_count_as_shares_of_a_hit():
         found = found.plus(min(1.0, max(0.0, rng.gauss(0.4, 0.1))), 0.7)
         steps += 1
     assert found.alarm == -1
-    assert max(found.up.value, found.down.value) >= ALARM
+    assert max(strength(found.up), strength(found.down)) >= ALARM
 
 
 def test_nothing_is_judged_before_it_is_known_what_is_usual():
     found = Change()
     for _ in range(WARM):
         found = found.plus(0.0, 1.0)
-    assert (found.up.value, found.down.value) == (0.0, 0.0)
+    assert found.up == found.down == NONE
     assert found.usual.n == WARM
 
 

@@ -1,14 +1,12 @@
 """What an answer's own signs say of it: verifiers, refusal, emptiness, a cut, a quick re-ask. Off the response path.
 
 Weak evidence with small weights (``reward.WEIGHTS``); feedback and judges weigh more. No text is kept: a re-ask is
-known by a keyed hash that never leaves the process.
+known by a hash that never leaves the process.
 """
 
 from __future__ import annotations
 
-import hashlib
 import logging
-import secrets
 import zlib
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
@@ -46,6 +44,10 @@ _Answered = tuple[RequestContext, AttemptOutcome, Mapping[str, Any] | None]
 """A finished request, the call that served it, and what it said."""
 
 
+_Prompt = tuple[str, str, int, int]
+"""Who asked what: key, session, number of messages, hash of what the last one says."""
+
+
 class _Asked(NamedTuple):
     """An answered request, as far as its rewards need it: contexts are large, and many are remembered."""
 
@@ -62,8 +64,7 @@ class Signals:
     def __init__(self, services: Services) -> None:
         """Begin having seen nothing."""
         self._services = services
-        self._key = secrets.token_bytes(16)
-        self._asked: OrderedDict[bytes, _Asked] = OrderedDict()
+        self._asked: OrderedDict[_Prompt, _Asked] = OrderedDict()
         self._waiting: Backlog[_Answered] = Backlog(
             self._judge, at_once=_AT_ONCE, log=_log, fault="an answer could not be looked at"
         )
@@ -89,7 +90,7 @@ class Signals:
             attempt = replace(attempt, refusal=True)  # declined in words, without the flag for it
         asked = _asked(ctx, attempt)
         self._learn(asked, [check.held for check in found if check.name not in _FORM])
-        name = self._name(ctx)
+        name = _prompt(ctx)
         before = self._asked.pop(name, None)
         if before is not None and attempt.at - before.attempt.at <= REASK_S:
             self._learn(before, (), reasked=True)
@@ -103,19 +104,19 @@ class Signals:
             self._services.learner.reward(reward, asked.policy, asked.expected)
             self._services.observer.reward(reward, asked.expected)
 
-    def _name(self, ctx: RequestContext) -> bytes:
-        """Return the keyed hash of who asked what."""
-        last = ctx.chat.body["messages"][-1].get("content")
-        said = last if isinstance(last, str) else repr(last)
-        scope = f"{ctx.principal.key_id}|{ctx.hints.session or ''}|{len(ctx.chat.body['messages'])}|{said}"
-        return hashlib.blake2b(scope.encode("utf-8", "replace"), key=self._key, digest_size=16).digest()
-
 
 def keeps_answer(ctx: RequestContext) -> bool:
     """Whether what a stream says is kept to its end, to look at its form: where one was asked for, else of some."""
     if not ctx.policy.learning.enabled or ctx.chat.n > 1:
         return False
     return not _FORMED.isdisjoint(ctx.chat.body) or zlib.crc32(ctx.decision_id.encode()) % _EVERY == 0
+
+
+def _prompt(ctx: RequestContext) -> _Prompt:
+    messages = ctx.chat.body["messages"]
+    last = messages[-1].get("content")
+    said = hash(last if isinstance(last, str) else repr(last))
+    return ctx.principal.key_id, ctx.hints.session or "", len(messages), said
 
 
 def _asked(ctx: RequestContext, attempt: AttemptOutcome) -> _Asked:

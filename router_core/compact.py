@@ -30,7 +30,8 @@ _KNOWN: Final = _names(Known)[2:]
 known_row: Final[Callable[[Known], tuple[Any, ...]]] = attrgetter(*_KNOWN)
 _HINTS: Final = _names(Hints)
 _hints: Final[Callable[[Hints], tuple[Any, ...]]] = attrgetter(*_HINTS)
-_PLAIN_HINTS: Final = _hints(Hints())
+_NO_HINTS: Final = Hints()
+_PLAIN_HINTS: Final = _hints(_NO_HINTS)
 
 
 def known_rows(known: Sequence[Known]) -> Sequence[Any]:
@@ -80,7 +81,7 @@ def _columns(names: tuple[str, ...], rows: Sequence[tuple[Any, ...]]) -> dict[st
 def _request(request: RoutingRequest, profile: TaskProfile) -> dict[str, Any]:
     models, tasks = request.allowed_models, request.allowed_tasks
     plain = {
-        "hints": _differing(_HINTS, _hints(request.hints), _PLAIN_HINTS),
+        "hints": {} if request.hints == _NO_HINTS else _given(request.hints),
         "model": request.model,
         "input_tokens": request.input_tokens,
         "max_output_tokens": request.max_output_tokens,
@@ -121,10 +122,9 @@ def _weights(weights: Weights) -> dict[str, float]:
     }
 
 
-def _differing(names: tuple[str, ...], values: tuple[Any, ...], plain: tuple[Any, ...]) -> dict[str, Any]:
-    if values == plain:
-        return {}
-    return {name: value for name, value, usual in zip(names, values, plain, strict=True) if value != usual}
+def _given(hints: Hints) -> dict[str, Any]:
+    given = zip(_HINTS, _hints(hints), _PLAIN_HINTS, strict=True)
+    return {name: value for name, value, usual in given if value != usual}
 
 
 def _candidates(ranking: Sequence[ScoredCandidate], rows: KnownRows) -> dict[str, Any]:

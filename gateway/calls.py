@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from typing import Any, Final
 
@@ -14,6 +13,7 @@ from gateway.portable import portable
 from gateway.rate_limits import Pass
 from gateway.services import Services
 from gateway.spending import return_passes
+from gateway.time_limit import TimeLimit
 from router_core.decision import Attempt
 from router_core.deployment import Deployment, Provider
 from router_core.errors import AttemptFailed
@@ -109,7 +109,7 @@ class LiveCall:
         self.sent = True
         call = self._call(overrides, streamed, now + remaining)
         try:
-            async with asyncio.timeout(max(0.001, min(limit, share))):
+            with TimeLimit(max(0.001, min(limit, share))):
                 await self._start(call)
         except TimeoutError as exc:
             hurried = by_deadline and ctx.own_deadline  # a client's haste is no fault of the provider

@@ -16,18 +16,18 @@ WHOLE: Final = "gateway.whole"
 
 
 class ClientWatch:
-    """Cancels the current task when the client disconnects. ``gone`` tells that from other cancellations.
+    """Cancels a request's task when the client disconnects. ``gone`` tells that from other cancellations.
 
     Under our own server that costs one entry in a set; under any other, a task that waits for the message.
     """
 
     __slots__ = ("_leaving", "_receive", "_task", "_watcher", "gone")
 
-    def __init__(self, scope: MutableMapping[str, Any], receive: Receive) -> None:
-        """``receive`` must have delivered the whole body already."""
+    def __init__(self, scope: MutableMapping[str, Any], receive: Receive, task: asyncio.Task[Any]) -> None:
+        """``receive`` must have delivered the whole body already; ``task`` answers the request."""
         self._leaving: set[Callable[[], None]] | None = (scope.get("extensions") or {}).get(LEAVING)
         self._receive = receive
-        self._task = asyncio.current_task()
+        self._task = task
         self._watcher: asyncio.Task[None] | None = None
         self.gone = False
 
@@ -48,8 +48,7 @@ class ClientWatch:
 
     def _left(self) -> None:
         self.gone = True
-        if self._task is not None:
-            self._task.cancel()
+        self._task.cancel()
 
     async def _watch(self) -> None:
         while True:

@@ -49,37 +49,39 @@ class ChatEndpoint:
         headers: list[tuple[bytes, bytes]] = scope["headers"]
         name = request_id(headers) or new_request_id()
         task = asyncio.current_task()
-        if task is not None:
-            self.tasks.add(task)
-            task.add_done_callback(self.tasks.discard)
+        assert task is not None, "a server answers each request in a task"  # noqa: S101 - narrows the type
+        self.tasks.add(task)
         try:
             check_method(scope)
             principal = require_client(authenticate(headers, services.keys, open_host=services.settings.allow_open))
             await services.admission.enter(principal.key_id)
             try:
-                await self._answer(scope, headers, receive, send, principal, name, started)
+                await self._answer(scope, receive, send, task, principal, name, started)
             finally:
                 services.admission.leave(principal.key_id)
         except ApiError as exc:
             await send_error(send, exc, name, services.steady() - started)
         except ClientGone:
             return
+        finally:
+            self.tasks.discard(task)
 
     async def _answer(
         self,
         scope: Scope,
-        headers: list[tuple[bytes, bytes]],
         receive: Receive,
         send: Send,
+        task: asyncio.Task[Any],
         principal: Principal,
         name: str,
         started: float,
     ) -> None:
         services = self._services
+        headers: list[tuple[bytes, bytes]] = scope["headers"]
         limits = services.config.current.policy.limits
         check_headers(headers, limits)
         raw = await read_body(receive, limits, whole=WHOLE in (scope.get("extensions") or ()))
-        watch = ClientWatch(scope, receive)
+        watch = ClientWatch(scope, receive, task)
         watch.start()
 
         async def work(to_client: Send) -> None:

@@ -14,7 +14,9 @@ pytestmark = pytest.mark.anyio
 
 
 async def work(scope: dict[str, Any], receive: Any, begun: asyncio.Event) -> str:
-    watch = ClientWatch(scope, receive)
+    task = asyncio.current_task()
+    assert task is not None
+    watch = ClientWatch(scope, receive, task)
     watch.start()
     begun.set()
     try:

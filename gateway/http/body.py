@@ -10,6 +10,7 @@ from gateway.http.errors import ApiError
 from gateway.http.wire import too_large
 from router_core.policy import InputLimits
 
+_ABOUT_THE_BODY: Final = frozenset({b"content-length", b"content-encoding", b"transfer-encoding", b"content-type"})
 _JSON: Final = (b"application/json", b"text/json")
 
 
@@ -22,6 +23,8 @@ def check_headers(headers: list[tuple[bytes, bytes]], limits: InputLimits) -> No
     size = 0
     for name, value in headers:
         size += len(name) + len(value)
+        if name not in _ABOUT_THE_BODY:
+            continue
         if name == b"content-length" and value.isdigit() and int(value[:20]) > limits.body_bytes:
             raise too_large(limits.body_bytes)
         if name == b"content-encoding" and value.strip().lower() not in {b"identity", b""}:

@@ -108,16 +108,16 @@ class HttpForwarder:
             raise failed(FailureKind.AUTH, "there is no key for this provider", sent=False)
         key = secret.reveal() if secret else None
         try:
-            return await self._lane(call, key)
+            lane = lane_of(call.provider)
+            if lane is Lane.RELAY:
+                return await relay.send(self._transport, call, key)
+            return await self._by_litellm(call, key, lane)
         except ConfigError as exc:
             raise failed(FailureKind.NOT_FOUND, str(exc), sent=False) from exc
         except InvalidAddress as exc:
             raise AttemptFailed(from_exception(exc)) from exc
 
-    async def _lane(self, call: Call, key: str | None) -> Answer | Stream:
-        lane = lane_of(call.provider)
-        if lane is Lane.RELAY:
-            return await relay.send(self._transport, call, key)
+    async def _by_litellm(self, call: Call, key: str | None, lane: Lane) -> Answer | Stream:
         door = await open_door()
         if lane is Lane.TRANSLATE:
             translator = self._translator(door, wire_of(call.provider.wire))

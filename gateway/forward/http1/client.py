@@ -49,7 +49,7 @@ class Client:
         if kept is not None:
             began = self._loop.time()
             try:
-                response = await _exchange(kept, request)
+                response = await kept.send(request).begun()
             except Disconnected as exc:
                 if self._closed or exc.received or self._loop.time() - began > STALE_WITHIN_S:
                     raise
@@ -57,7 +57,8 @@ class Client:
                 if not _idle_too_long(response) or self._loop.time() - began > STALE_WITHIN_S:
                     return response
                 response.abort()
-        return await _exchange(await self._connect(target.origin, proxy, connect_s), request)
+        fresh = await self._connect(target.origin, proxy, connect_s)
+        return await fresh.send(request).begun()
 
     async def dial(self, target: Target, *, connect_s: float) -> None:
         """Open a connection ahead of a request, where its origin has none yet. Raises ``Http1Error``."""
@@ -129,16 +130,6 @@ class Client:
                 del self._idle[origin]
         if self._idle:
             self._sweeper = self._loop.call_later(KEEP_S, self._sweep)
-
-
-async def _exchange(connection: Connection, request: bytes) -> Response:
-    response = connection.send(request)
-    try:
-        await response.head()
-    except BaseException:
-        response.abort()  # not the connection: a whole answer has let go of it, and it may be another call's by now
-        raise
-    return response
 
 
 def _idle_too_long(response: Response) -> bool:

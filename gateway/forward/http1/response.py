@@ -86,12 +86,17 @@ class Response:
         """Whether ``read_some`` surely returns or raises without waiting."""
         return self.ended or (bool(self._parts) and self._inflate is None) or self._fault is not None
 
-    async def head(self) -> None:
-        """Wait for the head. Raises ``Http1Error``."""
-        while not self.status:
-            if self._fault is not None:
-                raise self._fault
-            await self._wait()
+    async def begun(self) -> Response:
+        """Return this answer as soon as its head is there. Raises ``Http1Error``; then, or cancelled, it is closed."""
+        try:
+            while not self.status:
+                if self._fault is not None:
+                    raise self._fault  # noqa: TRY301 - one place closes the socket
+                await self._news()
+        except BaseException:
+            self.abort()
+            raise
+        return self
 
     async def read_some(self) -> bytes:
         """Return what has come of the body, decoded, waiting for more; nothing at its end. Raises ``Http1Error``."""
@@ -110,10 +115,13 @@ class Response:
                     raise CutShort
                 return b""
             else:
-                await self._wait()
+                await self._news()
 
     def abort(self) -> None:
-        """Close the socket now, without a TLS farewell, unless the answer has come whole. Safe to call twice."""
+        """Close the socket now, without a TLS farewell, unless the answer has come whole. Safe to call twice.
+
+        A whole answer has let go of its connection, which may be another call's by now.
+        """
         if not self.ended and self._fault is None:
             self._close()
 
@@ -172,9 +180,10 @@ class Response:
             if not waiter.done():
                 waiter.set_result(None)
 
-    async def _wait(self) -> None:
-        self._waiter = self._loop.create_future()
-        await self._waiter
+    def _news(self) -> asyncio.Future[None]:
+        """Return what is done as soon as there is something to look at again."""
+        waiter = self._waiter = self._loop.create_future()
+        return waiter
 
     def _take(self) -> bytes:
         inflate, parts = self._inflate, self._parts

@@ -72,7 +72,7 @@ def ours(pieces: list[bytes]) -> tuple[Read, bool]:
 async def everything(response: Response) -> Read:
     body = []
     try:
-        await response.head()
+        await response.begun()
         while part := await response.read_some():
             body.append(part)
     except Http1Error:

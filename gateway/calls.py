@@ -30,6 +30,16 @@ def batches_of(stream: Stream) -> AsyncGenerator[Sequence[Event]]:
     return _one_by_one(stream) if batches is None else batches()
 
 
+def _with_choices(answer: Answer) -> Answer:
+    choices = answer.body.get("choices")
+    if not isinstance(choices, list) or not choices:
+        failure = Failure(
+            FailureKind.PROTOCOL, "the provider's answer has no choices", status=answer.status, empty=True
+        )
+        raise AttemptFailed(failure)
+    return answer
+
+
 async def _one_by_one(stream: Stream) -> AsyncGenerator[Sequence[Event]]:
     async for event in stream:
         yield (event,)
@@ -110,7 +120,12 @@ class LiveCall:
         call = self._call(overrides, streamed, now + remaining)
         try:
             with TimeLimit(max(0.001, min(limit, share))):
-                await self._start(call)
+                opened = await self.services.forwarder.send(call)
+                self._note_dropped(opened)
+                if isinstance(opened, Answer):
+                    self.answer = _with_choices(opened)
+                else:
+                    await self._begin(opened)
         except TimeoutError as exc:
             hurried = by_deadline and ctx.own_deadline  # a client's haste is no fault of the provider
             failure = self._timed_out(hurried=hurried and not spare_s, streamed=streamed)
@@ -162,17 +177,15 @@ class LiveCall:
             stall_limit(deployment, self.provider, ctx.policy),
         )
 
-    async def _start(self, call: Call) -> None:
-        opened = await self.services.forwarder.send(call)
+    def _note_dropped(self, opened: Answer | Stream) -> None:
         for name in opened.dropped_params:
             if name not in self.ctx.dropped:
                 self.ctx.dropped.append(name)
-        if isinstance(opened, Answer):
-            self._check(opened)
-            self.answer = opened
-            return
-        self.stream = opened
-        self.events = batches_of(opened)
+
+    async def _begin(self, stream: Stream) -> None:
+        """Hold a stream's events until the first content is among them."""
+        self.stream = stream
+        self.events = batches_of(stream)
         async for batch in self.events:
             self.held += batch
             if any(event.chunk is not None and chunks.begins(event.chunk) for event in batch):
@@ -185,14 +198,6 @@ class LiveCall:
                 break
         empty = Failure(FailureKind.PROTOCOL, "the provider's stream ended without any content", empty=True)
         raise AttemptFailed(empty)
-
-    def _check(self, answer: Answer) -> None:
-        choices = answer.body.get("choices")
-        if not isinstance(choices, list) or not choices:
-            failure = Failure(
-                FailureKind.PROTOCOL, "the provider's answer has no choices", status=answer.status, empty=True
-            )
-            raise AttemptFailed(failure)
 
     def _limit(self, *, streamed: bool) -> float:
         series = self.services.learner.view.of(self.deployment.id)
@@ -271,7 +276,8 @@ class LiveCall:
         if outcome is None:
             return
         ctx, services = self.ctx, self.services
-        return_passes(services, self.passes, outcome.usage.total)
+        if self.passes:
+            return_passes(services, self.passes, outcome.usage.total)
         if self.sent:
             name = self.deployment.id
             services.concurrency.learn(name, outcome.failure, self.started, outcome.at, ctx.policy.admission)

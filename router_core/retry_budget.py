@@ -5,12 +5,12 @@ Source: Finagle's RetryBudget and tower's ``retry::budget``; the floor keeps sma
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from router_core.value import value_class
 
 _BUCKETS = 10
 
 
-@dataclass(frozen=True, slots=True)
+@value_class()
 class RetryBudget:
     """Requests and retries of the last window, in ten buckets of (bucket, requests, retries), oldest first."""
 
@@ -35,7 +35,9 @@ class RetryBudget:
 
     def _add(self, now: float, window_s: float, requests: int, retries: int) -> RetryBudget:
         bucket = int(now * _BUCKETS / window_s)
-        kept = tuple(item for item in self.window if item[0] > bucket - _BUCKETS)
+        kept = self.window
+        if kept and kept[0][0] <= bucket - _BUCKETS:
+            kept = tuple(item for item in kept if item[0] > bucket - _BUCKETS)
         if kept and kept[-1][0] >= bucket:
             index, seen, spent = kept[-1]
             return RetryBudget((*kept[:-1], (index, seen + requests, spent + retries)))

@@ -10,6 +10,8 @@ from router_core.outcome import Usage
 
 _MOST: Final = 1 << 40
 """Counts above this are garbage, not tokens."""
+_PLAIN: Final = frozenset({"prompt_tokens", "completion_tokens", "total_tokens"})
+"""All that many hosts send: nothing of caches and reasoning."""
 _DEAREST_USD: Final = 10_000.0
 """What no single call costs."""
 
@@ -31,6 +33,8 @@ def usage_of(usage: object) -> Usage | None:
     if garbled or (completion is None and usage.get("completion_tokens") is not None):
         return None  # half of it is garbage: an estimate is nearer to the truth than the other half alone
     prompt, completion = prompt or 0, completion or 0
+    if _PLAIN.issuperset(usage):
+        return Usage(input=prompt, output=completion)
     read = _mapping(usage.get("prompt_tokens_details"))
     written = _mapping(usage.get("completion_tokens_details"))
     cached = _first(

@@ -7,7 +7,6 @@ steer the translating library itself (where to call, with which key) is refused.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any, Final
 
 import orjson
@@ -17,6 +16,7 @@ from gateway.http.fields import FIELDS, check_messages, check_tools
 from gateway.http.json_guard import check_tree
 from router_core.needs import KNOWN
 from router_core.policy import InputLimits
+from router_core.value import value_class
 
 CONSUMED: Final = frozenset({"router", "models", "provider", "fallbacks", "session_id"})
 """Our own fields and those of neighbouring gateways: read, never forwarded."""
@@ -89,7 +89,7 @@ _PLACES: Final[Mapping[str, int]] = {name: place for place, name in enumerate(FI
 _STEERING_PREFIXES: Final = ("aws_", "azure_", "litellm_", "vertex_", "watsonx_", "s3_", "sagemaker_", "_")
 
 
-@dataclass(frozen=True, slots=True)
+@value_class()
 class ChatRequest:
     """A checked chat request. ``body`` is what may be forwarded; ``own`` are the fields that are ours.
 

@@ -103,7 +103,8 @@ def _rendered(
     if ctx.hints.explain:
         body["router"] = explain(ctx)
         raw = None
-    headers = routing_headers(ctx, services.steady()) | served_headers(ctx, live.deployment.id, model)
+    headers = routing_headers(ctx, services.steady())
+    headers |= served_headers(ctx, live.deployment.id, model)
     headers |= limit_headers(services, ctx)
     headers["x-router-cost-usd"] = f"{ctx.spent_usd:.8f}"
     return Reply(200, headers, raw if raw is not None else chunks.to_json(body, str), after=after)
@@ -125,7 +126,8 @@ async def _streamed(services: Services, ctx: RequestContext, loop: AttemptLoop, 
         raise
     model = stream.relay.model if held else _first_model(live)
     served = stream.live.deployment.id
-    headers = routing_headers(ctx, services.steady()) | served_headers(ctx, served, model)
+    headers = routing_headers(ctx, services.steady())
+    headers |= served_headers(ctx, served, model)
     headers |= limit_headers(services, ctx)
     return Reply(200, headers, stream=_events(services, ctx, stream, held))
 
@@ -218,6 +220,15 @@ def explain(ctx: RequestContext) -> dict[str, Any]:
     }
 
 
+def _cached(ctx: RequestContext, deployment: str) -> int:
+    """Return the prompt's tokens if a deployment's last call used its provider's cache, else 0."""
+    for attempt in reversed(ctx.attempts):
+        if attempt.deployment == deployment:
+            usage = attempt.usage
+            return usage.prompt if usage.cached_input + usage.cache_write else 0
+    return 0
+
+
 def finish(
     services: Services,
     ctx: RequestContext,
@@ -252,11 +263,10 @@ def finish(
         features=ctx.routing.features,
     )
     if live is not None and ctx.attempts:
-        last = next((item for item in reversed(ctx.attempts) if item.deployment == live.deployment.id), None)
-        cached = last.usage.prompt if last is not None and last.usage.cached_input + last.usage.cache_write else 0
-        keep = ctx.policy.scoring.recent_providers
+        deployment, keep = live.deployment, ctx.policy.scoring.recent_providers
+        cached = _cached(ctx, deployment.id)
         services.sessions.used(
-            ctx.principal.key_id, ctx.hints.session, live.deployment.provider, live.deployment.id, cached, now, keep
+            ctx.principal.key_id, ctx.hints.session, deployment.provider, deployment.id, cached, now, keep
         )
     services.hedges.request(ctx.spent_usd)
     services.recorder.finish(ctx, outcome)

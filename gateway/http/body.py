@@ -42,7 +42,9 @@ def check_headers(headers: list[tuple[bytes, bytes]], limits: InputLimits) -> No
 
 async def read_body(receive: Receive, limits: InputLimits, *, whole: bool = False) -> bytes:
     """Return the whole body; raises ApiError 413 or 408, and ClientGone. ``whole``: all of it is there already."""
-    message = await _first(receive, None if whole else limits.body_timeout_s)
+    message = await receive() if whole else await _first(receive, limits.body_timeout_s)
+    if message["type"] == "http.disconnect":
+        raise ClientGone
     body: bytes = message.get("body", b"")
     if not message.get("more_body"):
         if len(body) > limits.body_bytes:
@@ -65,18 +67,12 @@ async def read_body(receive: Receive, limits: InputLimits, *, whole: bool = Fals
     return b"".join(parts)
 
 
-async def _first(receive: Receive, timeout_s: float | None) -> Message:
-    if timeout_s is None:
-        message = await receive()
-    else:
-        try:
-            async with asyncio.timeout(timeout_s):
-                message = await receive()
-        except TimeoutError as exc:
-            raise _slow() from exc
-    if message["type"] == "http.disconnect":
-        raise ClientGone
-    return message
+async def _first(receive: Receive, timeout_s: float) -> Message:
+    try:
+        async with asyncio.timeout(timeout_s):
+            return await receive()
+    except TimeoutError as exc:
+        raise _slow() from exc
 
 
 def _slow() -> ApiError:

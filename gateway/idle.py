@@ -19,7 +19,7 @@ class IdleWatch:
     def __init__(self, limit_s: float, until: float) -> None:
         """``until`` is on the event loop's clock."""
         self._loop = asyncio.get_running_loop()
-        self._task = asyncio.current_task()
+        self._task = asyncio.current_task(self._loop)
         self._limit = limit_s
         self._until = until
         self._since: float | None = None

@@ -24,7 +24,6 @@ from router_core.outcome import AttemptOutcome, Reward
 from router_core.policy import Policy
 from router_core.quality import QualityState
 from router_core.registry import Registry
-from router_core.series import Increment
 from router_core.snapshot import EMPTY_STATE, Snapshot, fold_circuit, increment
 
 FOLD_EVERY_S: Final = 0.02
@@ -45,7 +44,7 @@ class Learner:
         self._held = Snapshot.empty()
         self._policy: Policy | None = None
         self._folded_at = 0.0
-        self._unfolded: list[Increment] = []
+        self._unfolded: list[tuple[AttemptOutcome | Reward, Policy]] = []
         self._unfolded_quality: dict[str, dict[str, float]] = {}
         self._unit = 1.0
         self._pending = NO_GAIN
@@ -71,7 +70,7 @@ class Learner:
 
     def attempt(self, outcome: AttemptOutcome, registry: Registry, policy: Policy) -> None:
         """Take one finished call: its circuit moves now, series and recent window with the next fold."""
-        self._add(increment(outcome, policy), policy)
+        self._add(outcome, policy)
         before = self._held
         if outcome.failure is None:
             self._held = fold_circuit(before, outcome, policy, now=self.steady(), jitter=self._rng.random())
@@ -121,16 +120,15 @@ class Learner:
         self._held = replace(self._held, states=states, quality=quality, version=self._held.version + 1)
 
     def _book(self, reward: Reward, policy: Policy) -> None:
-        self._add(increment(reward, policy), policy)
+        self._add(reward, policy)
         self._unit = decay.weight(reward.at, policy.learning.half_life_h * 3600.0)
         for key, added in self._held.quality.increments(reward, self._unit).items():
             series_keys.add(self._unfolded_quality, key, added)
 
-    def _add(self, found: Increment | None, policy: Policy) -> None:
+    def _add(self, outcome: AttemptOutcome | Reward, policy: Policy) -> None:
         if self._policy is None:
             self._policy = policy
-        if found is not None:
-            self._unfolded.append(found)
+        self._unfolded.append((outcome, policy))
 
     def _cut_by(self, policy: Policy) -> None:
         """Cut recent windows by the policy in force: halves of another length have other numbers, and are forgotten.
@@ -150,7 +148,8 @@ class Learner:
         unfolded, self._unfolded = self._unfolded, []
         if unfolded and self._policy is not None:
             self._folded_at = self.steady()
-            gained = gain(unfolded, self._policy)
+            found = [increment(outcome, policy) for outcome, policy in unfolded]
+            gained = gain([item for item in found if item is not None], self._policy)
             self._held = self._held.gained(gained)
             self._pending = self._pending.plus(gained)
         if self._unfolded_quality:

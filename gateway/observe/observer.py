@@ -77,13 +77,20 @@ class Observer:
         self._on_error = on_error
         self._providers: dict[str, str] = {}
         self._pruned_at = now()
+        self._attempts: list[AttemptOutcome] = []
 
     def attempt(self, outcome: AttemptOutcome) -> None:
-        """Book one finished call for everybody's statistics."""
-        self._providers[outcome.deployment] = outcome.provider
-        self.sums.add(_labels(outcome, ""), outcome.at, fold.of_attempt(outcome))
-        for listener in self._listeners:
-            self._guard(listener.attempt, outcome)
+        """Take one finished call for everybody's statistics; it is booked before anything of the observer is read."""
+        self._attempts.append(outcome)
+
+    def _book_attempts(self) -> None:
+        """Book calls, many at once: that costs a third of booking each when it ends."""
+        attempts, self._attempts = self._attempts, []
+        for outcome in attempts:
+            self._providers[outcome.deployment] = outcome.provider
+            self.sums.add(_labels(outcome, ""), outcome.at, fold.of_attempt(outcome))
+            for listener in self._listeners:
+                self._guard(listener.attempt, outcome)
 
     def request(self, outcome: RequestOutcome, record: Mapping[str, Any], data: bytes | None = None) -> None:
         """Book one finished request: for everybody, for its key and for its tags; keep its record; tell watchers.
@@ -91,6 +98,8 @@ class Observer:
         The record, in its stored form, is kept as JSON (``data``, made here when not given): one thing to hold and to
         let go, not hundreds.
         """
+        if self._attempts:
+            self._book_attempts()
         at, task, key_id = outcome.at, str(outcome.task), outcome.key_id
         booking = fold.of_request(outcome, fold.baseline(record.get("candidates"), outcome))
         bill = fold.of_bill(outcome)
@@ -144,6 +153,7 @@ class Observer:
 
     def collect(self) -> dict[str, dict[str, float]]:
         """Return what was booked since the last call, for the store: series name -> field -> increment."""
+        self._book_attempts()
         now = self._now()
         if now - self._pruned_at >= _PRUNE_EVERY_S or now < self._pruned_at:
             self._pruned_at = now
@@ -169,29 +179,33 @@ class Observer:
         provider: str | None = None,
     ) -> dict[str, Any]:
         """Answer one of ``REPORTS`` as plain JSON. Raises KeyError for another name, ValueError for another window."""
-        self.sums.settle()
+        self._settle()
         return self._report(name, Query(Window(window), scope, task, provider))
 
     async def answer(self, name: str, *, window: str, **asked: Any) -> dict[str, Any]:
         """Answer as ``report`` does, from a thread: adding up a busy month must not hold up requests."""
         query = Query(Window(window), **asked)
-        self.sums.settle()
+        self._settle()
         return await self._aside(lambda: self._report(name, query))
 
     async def scrape(self, live: Live) -> bytes:
         """Return one scrape of Prometheus text, made in the same thread."""
-        self.sums.settle()
+        self._settle()
         return await self._aside(lambda: self._exposition(live))
 
     def exposition(self, live: Live) -> bytes:
         """Return one scrape of Prometheus text."""
-        self.sums.settle()
+        self._settle()
         return self._exposition(live)
 
     def calibration(self, window: str = "all") -> list[Row]:
         """Return expected against judged quality, by tenths."""
-        self.sums.settle()
+        self._settle()
         return self.stats.calibration(Query(Window(window)))
+
+    def _settle(self) -> None:
+        self._book_attempts()
+        self.sums.settle()
 
     def close(self) -> None:
         """End the thread that answers."""

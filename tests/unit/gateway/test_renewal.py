@@ -195,6 +195,7 @@ def test_a_latency_that_became_the_normal_lets_times_start_over_and_tells():
         outcome = attempt(at=NOW, duration_s=seconds)
         learner.attempt(outcome, SETUP, policy)
         watching.observer.attempt(outcome)
+        watching.observer.collect()
     assert (SERVED, "acme/m1") in learner.epochs
     assert (JUDGED, "acme/m1") not in learner.epochs
     slow = learner.snapshot.of("acme/m1", "analysis").summary.latency_p50_s
@@ -211,5 +212,6 @@ def test_nobody_starts_over_where_learning_is_off():
     for index in range(400 + NEW_NORMAL + 200):
         seconds = rng.uniform(1.0, 2.0) * (1.0 if index < 400 else 4.0)
         watching.observer.attempt(attempt(at=NOW, duration_s=seconds))
+    watching.observer.collect()
     assert watching.observer.watch.rows()[0]["ended"] == "new_normal"
     assert learner.epochs == {}

@@ -123,6 +123,8 @@ def test_the_observer_reports_anomalies_and_alerts():
     observer = Observer(now=clock.time, alert=lambda kind, row: alerts.append((kind, row["signal"])))
     for number in range(400):
         observer.attempt(attempt(at=clock.time(), failure="server" if number > 300 else None))
+    assert alerts == []  # calls are booked with their request, or with the next exchange
+    observer.collect()
     assert alerts == [("anomaly", "failures")]
     rows = observer.report("anomalies")["data"]
     assert [row["signal"] for row in rows] == ["failures"]

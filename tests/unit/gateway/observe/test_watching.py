@@ -20,6 +20,7 @@ async def test_an_anomaly_is_logged_and_waits_for_the_webhook(caplog: pytest.Log
     watching.webhook.tell = lambda kind, data: told.append((kind, data["signal"]))  # type: ignore[method-assign]
     for number in range(400):
         watching.observer.attempt(attempt(failure="server" if number > 300 else None))
+    watching.observer.collect()
     assert told == [("anomaly", "failures")]
     assert "anomaly" in caplog.text
     await watching.stop()

@@ -78,10 +78,7 @@ def only_text(choices: Sequence[Any]) -> str:
 
 def ends_unsaid(events: Sequence[Event]) -> bool:
     """Say whether events hold one that was no JSON and no content at all: the answer can only have been in there."""
-    for event in events:
-        if event.malformed:
-            break
-    else:
+    if not any(event.malformed for event in events):
         return False
     return not any(_says(delta) for event in events if event.chunk is not None for delta in _deltas(event.chunk))
 

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from router_core.lexical import MAX_CHARS
+from router_core.lexical import MAX_CHARS, ends
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -72,10 +72,7 @@ class WordRows:
 
     def __call__(self, text: str, /) -> NDArray[np.float32]:
         """Embed ``text``: float32, unit norm, zeros when it has no word. Linear in at most ``MAX_CHARS`` characters."""
-        if len(text) > MAX_CHARS:
-            head = MAX_CHARS * 2 // 3
-            text = f"{text[:head]} {text[head - MAX_CHARS :]}"
-        picked = self._ids(text)[:MAX_TOKENS]
+        picked = self._ids(ends(text, MAX_CHARS))[:MAX_TOKENS]
         if not len(picked):
             return np.zeros(self.rows.shape[1], dtype=np.float32)
         total: NDArray[np.float32] = self.scales.take(picked).dot(self.rows.take(picked, axis=0).astype(np.float32))

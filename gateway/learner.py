@@ -130,14 +130,15 @@ class Learner:
             self._policy = policy
         self._unfolded.append((outcome, policy))
 
-    def _cut_by(self, policy: Policy) -> None:
-        """Cut recent windows by the policy in force: halves of another length have other numbers, and are forgotten.
+    def _settle_under(self, policy: Policy) -> None:
+        """Settle, and cut recent windows by the policy in force: halves of another length have other numbers.
 
-        Requests begun under an earlier policy do not ask for that: the two would take turns.
+        What was cut otherwise is forgotten. Requests begun under an earlier policy do not ask for that: the two would
+        take turns.
         """
+        self.settle()
         before = self._policy
         if before is not None and before.scoring.live_window_s != policy.scoring.live_window_s:
-            self.settle()
             self._pending = self._pending._replace(halves={})
             states = {name: state.without_recent() for name, state in self._held.states.items()}
             self._held = replace(self._held, states=states, version=self._held.version + 1)
@@ -199,8 +200,7 @@ class Learner:
 
     def collect(self, policy: Policy) -> tuple[dict[str, dict[str, float]], dict[str, float]]:
         """Return what was added since the last call, ready for a store: (sums, latest observation per row)."""
-        self._cut_by(policy)
-        self.settle()
+        self._settle_under(policy)
         pending, self._pending = self._pending, NO_GAIN
         near, self._pending_quality = self._pending_quality, {}
         sums = {series_keys.near_key(key, self.epochs): added for key, added in near.items()}
@@ -210,8 +210,7 @@ class Learner:
 
     def apply(self, totals: Mapping[str, Mapping[str, float]], maxima: Mapping[str, float], policy: Policy) -> None:
         """Take whole totals of changed series; what is still pending here is added on top."""
-        self._cut_by(policy)
-        self.settle()
+        self._settle_under(policy)
         keys = self._read(totals)
         states = dict(self._held.states)
         near: dict[str, Mapping[str, float]] = {}

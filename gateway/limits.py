@@ -50,8 +50,7 @@ def whole_answer_limit(
     own = deployment.timeouts.first_content_s or provider.timeouts.first_content_s
     cold = own or (times.first_content_reasoning_s if deployment.reasoning else times.first_content_s)
     tokens = min(request.max_output_tokens or policy.scoring.default_output_tokens, policy.default_max_output_tokens)
-    usual = series.mean_output or 0.0
-    expected = usual if usual > tokens else float(tokens)
+    expected = max(float(tokens), series.mean_output or 0.0)
     limit = cold * (1.0 + expected / _TOKENS_PER_FIRST_LIMIT) + request.input_tokens / _TOKENS_PER_SECOND_READ
     del now  # durations only ever raise this limit, however old they are
     factor = times.learned_quantile_factor

@@ -103,9 +103,7 @@ def _rendered(
     if ctx.hints.explain:
         body["router"] = explain(ctx)
         raw = None
-    headers = routing_headers(ctx, services.steady())
-    headers |= served_headers(ctx, live.deployment.id, model)
-    headers |= limit_headers(services, ctx)
+    headers = _headers(services, ctx, live.deployment.id, model)
     headers["x-router-cost-usd"] = f"{ctx.spent_usd:.8f}"
     return Reply(200, headers, raw if raw is not None else chunks.to_json(body, str), after=after)
 
@@ -125,11 +123,15 @@ async def _streamed(services: Services, ctx: RequestContext, loop: AttemptLoop, 
         await stream.live.aclose()
         raise
     model = stream.relay.model if held else _first_model(live)
-    served = stream.live.deployment.id
-    headers = routing_headers(ctx, services.steady())
-    headers |= served_headers(ctx, served, model)
-    headers |= limit_headers(services, ctx)
+    headers = _headers(services, ctx, stream.live.deployment.id, model)
     return Reply(200, headers, stream=_events(services, ctx, stream, held))
+
+
+def _headers(services: Services, ctx: RequestContext, deployment: str, model: str) -> dict[str, str]:
+    headers = routing_headers(ctx, services.steady())
+    headers |= served_headers(ctx, deployment, model)
+    headers |= limit_headers(services, ctx)
+    return headers
 
 
 def _first_model(live: LiveCall) -> str:

@@ -21,7 +21,7 @@ from router_core.task import TaskProfile
 KnownRows = Callable[[Sequence[Known]], Sequence[Any]]
 
 
-def _names(kind: type[Hints | Known]) -> tuple[str, ...]:
+def _names(kind: type[Hints | Known | Weights]) -> tuple[str, ...]:
     return tuple(spec.name for spec in fields(kind))
 
 
@@ -30,6 +30,8 @@ _KNOWN: Final = _names(Known)[2:]
 known_row: Final[Callable[[Known], tuple[Any, ...]]] = attrgetter(*_KNOWN)
 _HINTS: Final = _names(Hints)
 _hints: Final[Callable[[Hints], tuple[Any, ...]]] = attrgetter(*_HINTS)
+_WEIGHTS: Final = _names(Weights)
+_weights: Final[Callable[[Weights], tuple[Any, ...]]] = attrgetter(*_WEIGHTS)
 _NO_HINTS: Final = Hints()
 _PLAIN_HINTS: Final = _hints(_NO_HINTS)
 
@@ -49,7 +51,7 @@ def compact(request: RoutingRequest, decision: Decision, rows: KnownRows = known
         "request": _request(request, profile),
         "task": _profile(profile),
         "policy": decision.policy,
-        "weights": _weights(decision.weights),
+        "weights": dict(zip(_WEIGHTS, _weights(decision.weights), strict=True)),
         "mode": decision.mode,
         "order": decision.order,
         "chosen": decision.chosen,
@@ -74,8 +76,8 @@ def compact(request: RoutingRequest, decision: Decision, rows: KnownRows = known
 
 
 def _columns(names: tuple[str, ...], rows: Sequence[tuple[Any, ...]]) -> dict[str, Any]:
-    """Return rows of one kind as columns by name; none for no rows."""
-    return dict(zip(names, zip(*rows, strict=False), strict=False))
+    """Return rows as columns by name; none for no rows."""
+    return dict(zip(names, zip(*rows, strict=True), strict=False))
 
 
 def _request(request: RoutingRequest, profile: TaskProfile) -> dict[str, Any]:
@@ -107,18 +109,6 @@ def _profile(profile: TaskProfile) -> dict[str, Any]:
         "runner_up": profile.runner_up,
         "secondary": profile.secondary,
         "evidence": profile.evidence,
-    }
-
-
-def _weights(weights: Weights) -> dict[str, float]:
-    return {
-        "quality": weights.quality,
-        "cost": weights.cost,
-        "performance": weights.performance,
-        "learning": weights.learning,
-        "task_preference": weights.task_preference,
-        "vendor_diversity": weights.vendor_diversity,
-        "vendor_preference": weights.vendor_preference,
     }
 
 

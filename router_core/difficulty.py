@@ -14,6 +14,8 @@ from __future__ import annotations
 
 from typing import Final
 
+from router_core.lexical import MAX_CHARS
+
 CENTRE: Final = 0.5
 SCALE: Final = 0.1
 LIMIT: Final = 3.0
@@ -26,7 +28,6 @@ _LETTERS: Final = bytes(
     [97 if 97 <= c < 123 else 65 if 65 <= c < 91 else 44 if c in b",;" else 32 if c == 32 else 48 for c in range(256)]
 )
 """Every small letter an a, every capital an A: a capitalised word inside a sentence then reads ``a Aa`` or ``, Aa``."""
-_SCAN: Final = 480
 
 
 def difficulty(text: str, length: float, digits: float) -> float:
@@ -34,7 +35,7 @@ def difficulty(text: str, length: float, digits: float) -> float:
 
     ``length`` and ``digits`` are the measures of the same names in ``features.DENSE_NAMES``.
     """
-    head = text[:_SCAN]
+    head = text[:MAX_CHARS]
     lowered = head.lower()
     negations = min(3, sum([lowered.count(word) for word in _NEGATIONS])) / 3
     letters = head.encode("ascii", "replace").translate(_LETTERS)

@@ -86,22 +86,13 @@ class Able:
             found = []
             for deployment, stood in zip(self.deployments, seen.before.get(rows) or repeat(_NOWHERE), strict=False):
                 state = states.get(deployment.id, EMPTY_STATE)
-                same = stood.state is state
-                found.append(stood if same else _stand(deployment, state, rows, registry, policy, minute))
+                if stood.state is state:
+                    found.append(stood)
+                    continue
+                known = known_of(deployment, state, rows, registry, policy, minute)
+                found.append(Standing(deployment, known, rasch_slope(known.quality), state))
             seen.stands[rows] = found
         return found
-
-
-def _stand(
-    deployment: Deployment,
-    state: DeploymentState,
-    rows: tuple[str, ...],
-    registry: Registry,
-    policy: Policy,
-    minute: int,
-) -> Standing:
-    known = known_of(deployment, state, rows, registry, policy, minute)
-    return Standing(deployment, known, rasch_slope(known.quality), state)
 
 
 def known_of(

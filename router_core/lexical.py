@@ -124,12 +124,12 @@ def words(text: str) -> list[str]:
     """
     if "\\n" in text:  # line breaks that were escaped twice on their way here
         text = text.replace("\\n", " ")
-    text = _ends(text, MAX_CHARS)
+    text = ends(text, MAX_CHARS)
     if text.isascii():
         found = text.encode().translate(_FOLD).decode().split()
     else:
         if len(text) > DENSE_CHARS and len(text.encode("utf-8", "replace")) > DENSE_BYTES * len(text):
-            text = _ends(text, DENSE_CHARS)
+            text = ends(text, DENSE_CHARS)
         found = _WORD.findall(text.lower())
     if len(found) > MAX_WORDS:
         head = MAX_WORDS * 2 // 3
@@ -137,7 +137,8 @@ def words(text: str) -> list[str]:
     return found
 
 
-def _ends(text: str, most: int) -> str:
+def ends(text: str, most: int) -> str:
+    """Return ``text``, or two thirds of ``most`` characters from its head and one third from its tail."""
     head = most * 2 // 3
     return text if len(text) <= most else f"{text[:head]} {text[head - most :]}"
 

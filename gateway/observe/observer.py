@@ -98,8 +98,7 @@ class Observer:
         The record, in its stored form, is kept as JSON (``data``, made here when not given): one thing to hold and to
         let go, not hundreds.
         """
-        if self._attempts:
-            self._book_attempts()
+        self._book_attempts()
         at, task, key_id = outcome.at, str(outcome.task), outcome.key_id
         booking = fold.of_request(outcome, fold.baseline(record.get("candidates"), outcome))
         bill = fold.of_bill(outcome)

@@ -66,7 +66,7 @@ def push(db: sqlite3.Connection, batch: Batch, now: float, bounds: Bounds) -> No
 
 def _add_series(db: sqlite3.Connection, sums: Sums, version: int, now: float) -> None:
     """Add increments to their totals: one statement reads all of them, one writes them."""
-    statement = f"SELECT key, fields FROM series WHERE key IN ({_marks(len(sums))})"  # noqa: S608 - only question marks are put in
+    statement = f"SELECT key, fields FROM series WHERE key IN ({_places(len(sums))})"  # noqa: S608 - only question marks are put in
     totals = {key: _numbers(fields) for key, fields in db.execute(statement, [*sums]).fetchall()}
     add_sums(totals, sums)
     written = [(key, dump(totals[key]).decode(), version, now) for key in sums]
@@ -118,8 +118,8 @@ def put(db: sqlite3.Connection, documents: Iterable[Document]) -> None:
 def _insert(db: sqlite3.Connection, into: str, rows: Sequence[tuple[Any, ...]], otherwise: str = "") -> None:
     """Write many rows in few statements: each lets go of the interpreter, and waits for it when the loop is busy."""
     for part in _parts(rows):
-        marks = f"({_marks(len(part[0]))})"
-        db.execute(f"{into} VALUES {', '.join([marks] * len(part))}{otherwise}", [*chain.from_iterable(part)])
+        places = f"({_places(len(part[0]))})"
+        db.execute(f"{into} VALUES {', '.join([places] * len(part))}{otherwise}", [*chain.from_iterable(part)])
 
 
 def _parts(items: Sequence[T]) -> Iterator[Sequence[T]]:
@@ -128,7 +128,7 @@ def _parts(items: Sequence[T]) -> Iterator[Sequence[T]]:
         yield items[start : start + _ROWS_AT_ONCE]
 
 
-def _marks(count: int) -> str:
+def _places(count: int) -> str:
     return ", ".join("?" * count)
 
 

@@ -8,6 +8,8 @@ from collections.abc import Callable, Iterator
 from logging import Logger
 from typing import Final, Generic, TypeVar
 
+from gateway.stages import Steps, together
+
 T = TypeVar("T")
 
 _SHARE: Final = 8
@@ -15,12 +17,12 @@ _SHARE: Final = 8
 
 
 class Backlog(Generic[T]):
-    """Items that wait for ``work``, the oldest first; nobody's answer waits for all of them.
+    """Items that wait for ``work`` in its stages, the oldest first; nobody's answer waits for all of them.
 
     A turn takes ``at_once``, or a share of a longer queue. An item whose work fails is logged as ``fault``, lost alone.
     """
 
-    def __init__(self, work: Callable[[T], None], *, at_once: int, log: Logger, fault: str) -> None:
+    def __init__(self, work: Callable[[T], Steps[None]], *, at_once: int, log: Logger, fault: str) -> None:
         """Begin with nothing that waits."""
         self._work = work
         self._at_once = at_once
@@ -58,8 +60,15 @@ class Backlog(Generic[T]):
             self._scheduled = False
 
     def _take(self, most: int) -> None:
-        for _ in range(min(most, len(self._waiting))):
-            try:
-                self._work(self._waiting.popleft())
-            except Exception:  # noqa: BLE001 - one odd item must not stop the others
-                self._log.exception(self._fault)
+        taken = [self._waiting.popleft() for _ in range(min(most, len(self._waiting)))]
+        together(map(self._work, taken), self._stage)
+
+    def _stage(self, work: Steps[None]) -> bool:
+        try:
+            next(work)
+        except StopIteration:
+            return False
+        except Exception:  # noqa: BLE001 - one odd item must not stop the others
+            self._log.exception(self._fault)
+            return False
+        return True

@@ -8,6 +8,7 @@ from gateway.http.errors import ApiError, invalid
 from gateway.http.wire import ChatRequest
 from gateway.keys import Principal
 from gateway.services import Services
+from gateway.stages import Steps
 from router_core.classifier import classify
 from router_core.errors import RequestError, UnknownModel
 from router_core.features import extract
@@ -27,12 +28,13 @@ def prepare(
     principal: Principal,
     request_id: str,
     started: float,
-) -> RequestContext:
+) -> Steps[RequestContext]:
     """Return the request with its decision; raises ApiError for names that do not exist or may not be used."""
     config = services.config.current
     registry, policy = config.registry, config.policy
     at = services.steady()
-    routing = _routing(services, chat, hints, principal, policy, at)
+    routing = yield from _routing(services, chat, hints, principal, policy, at)
+    yield
     _check_names(hints, registry)
     if principal.allowed_tasks is not None and str(routing.profile.task) not in principal.allowed_tasks:
         raise ApiError(403, f"this key may not be used for {routing.profile.task}", "task_not_allowed")
@@ -79,9 +81,11 @@ def _routing(
     principal: Principal,
     policy: Policy,
     now: float,
-) -> RoutingRequest:
+) -> Steps[RoutingRequest]:
     prompt = read_prompt(chat.body)
+    yield
     features = extract(prompt, services.embedder)
+    yield
     if hints.task is not None:
         profile = TaskProfile(hints.task, evidence=("given by the request",))
     else:

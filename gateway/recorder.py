@@ -15,6 +15,7 @@ import orjson
 from gateway.backlog import Backlog
 from gateway.context import RequestContext
 from gateway.decisions import RecentDecisions, Recorded, Served
+from gateway.stages import Steps
 from router_core.compact import compact, known_row
 from router_core.decision import Known
 from router_core.outcome import AttemptOutcome, RequestOutcome
@@ -111,12 +112,14 @@ class Recorder:
             "outcome": outcome_record(outcome),
         }
 
-    def _record(self, finished: Finished) -> None:
+    def _record(self, finished: Finished) -> Steps[None]:
         record = self.record(finished)
         data = orjson.dumps(record)
+        yield
         ctx, outcome = finished
         self.recent.put(ctx.decision_id, Recorded(_served(finished), data))
         self._sink.request(outcome, record, data)
+        yield
         expires = outcome.at + ctx.policy.capture.decision_days * _DAY_S
         self._documents.append((KIND, ctx.decision_id, data, expires))
         if self._ledger_rows is not None:

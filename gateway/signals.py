@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from gateway.backlog import Backlog
 from gateway.context import RequestContext
 from gateway.services import Services
+from gateway.stages import Steps
 from router_core.outcome import AttemptOutcome, AttemptRole, RequestOutcome
 from router_core.policy import Policy
 from router_core.reward import of_outcome
@@ -83,11 +84,12 @@ class Signals:
         if attempt is not None and ctx.policy.learning.enabled:
             self._waiting.put((ctx, attempt, answer), _DELAY_S)
 
-    def _judge(self, answered: _Answered) -> None:
+    def _judge(self, answered: _Answered) -> Steps[None]:
         ctx, attempt, answer = answered
         found = _checks(ctx, answer)
         if any(check.name == _REFUSED for check in found):
             attempt = replace(attempt, refusal=True)  # declined in words, without the flag for it
+        yield
         asked = _asked(ctx, attempt)
         self._learn(asked, [check.held for check in found if check.name not in _FORM])
         name = _prompt(ctx)

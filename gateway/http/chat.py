@@ -21,6 +21,7 @@ from gateway.pipeline import serve
 from gateway.prepare import prepare
 from gateway.reply import Reply
 from gateway.services import Services
+from gateway.stages import Stages, Steps, alone
 
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 Scope = MutableMapping[str, Any]
@@ -40,6 +41,7 @@ class ChatEndpoint:
     def __init__(self, services: Services) -> None:
         """Keep the worker's parts."""
         self._services = services
+        self._stages = Stages()
         self.tasks: set[asyncio.Task[Any]] = set()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -85,7 +87,8 @@ class ChatEndpoint:
         watch.start()
 
         async def work(to_client: Send) -> None:
-            ctx = self._prepare(raw, headers, principal, name, started)
+            steps = self._prepare(raw, headers, principal, name, started)
+            ctx = await self._stages.run(steps) if len(self.tasks) > 1 else alone(steps)
             await self._send(await serve(services, ctx), to_client)
 
         try:
@@ -106,12 +109,12 @@ class ChatEndpoint:
 
     def _prepare(
         self, raw: bytes, headers: list[tuple[bytes, bytes]], principal: Principal, name: str, started: float
-    ) -> RequestContext:
+    ) -> Steps[RequestContext]:
         services = self._services
         chat = parse_chat(raw, services.config.current.policy.limits)
         cache_key = chat.body.get("prompt_cache_key")
         hints = read_hints(headers, chat.own, principal.default_hints, principal.default_policy, cache_key)
-        return prepare(services, chat, hints, principal, name, started)
+        return (yield from prepare(services, chat, hints, principal, name, started))
 
     async def _send(self, reply: Reply, send: Send) -> None:
         head = [(key.encode("latin-1"), value.encode("latin-1")) for key, value in reply.headers.items()]
@@ -120,6 +123,8 @@ class ChatEndpoint:
             try:
                 await send({"type": "http.response.start", "status": reply.status, "headers": head})
                 await send({"type": "http.response.body", "body": reply.body})
+                if len(self.tasks) > 1:
+                    await asyncio.sleep(0)  # a stage: first the answers of this turn, then what comes after them
             finally:
                 if reply.after is not None:
                     reply.after()

@@ -17,6 +17,7 @@ from gateway.http.wire import parse_chat
 from gateway.prepare import prepare
 from gateway.recorder import KIND
 from gateway.refusals import no_candidate
+from gateway.stages import alone
 from gateway.store_errors import StoreError
 from router_core.compact import expanded
 from router_core.record import to_record
@@ -35,7 +36,7 @@ async def route(request: Request, caller: Client) -> Response:
     chat = parse_chat(await read_body(request.receive, limits), limits)
     hints = read_hints(headers, chat.own, caller.default_hints, caller.default_policy)
     services.learner.settle()
-    ctx = prepare(services, chat, hints, caller, new_request_id(), started)
+    ctx = alone(prepare(services, chat, hints, caller, new_request_id(), started))
     record = {"object": "router.decision", "id": ctx.decision_id, **to_record(ctx.routing, ctx.decision)}
     if ctx.decision.chosen is None:
         error = no_candidate(ctx.decision)

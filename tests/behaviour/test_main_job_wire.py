@@ -129,6 +129,29 @@ async def test_fields_nobody_knows_reach_the_provider_untouched_and_ours_do_not(
     assert not [name for name in sent if name.startswith("x-router")]
 
 
+async def test_requests_that_come_at_once_are_each_answered_for_what_they_asked(stage: tuple[Edge, Upstream]):
+    edge, upstream = stage
+    before = len(upstream.bodies)
+    kinds: list[tuple[int, dict[str, Any]]] = [(200, {}), (404, {"model": "nobody"}), (400, {"temperature": "hot"})]
+
+    async def ask(number: int) -> tuple[int, int, str]:
+        status, changes = kinds[number % 3]
+        message = {"role": "user", "content": f"prompt {number}"}
+        answer = await edge.chat({"x-request-id": f"burst-{number}"}, messages=[message], **changes)
+        assert answer.headers["x-request-id"] == f"burst-{number}"
+        return status, answer.status, answer.headers.get("x-router-decision-id", "")
+
+    found = await asyncio.gather(*map(ask, range(90)))
+    assert [wanted for wanted, _, _ in found] == [got for _, got, _ in found]
+    said = [json.loads(raw)["messages"][0]["content"] for raw in upstream.bodies[before:]]
+    assert sorted(said) == sorted(f"prompt {number}" for number in range(0, 90, 3))
+    names = [name for wanted, _, name in found if wanted == 200]
+    assert len(set(names)) == 30
+    for number, name in zip(range(0, 90, 3), names, strict=True):
+        decision = await edge.request("GET", f"/v1/decisions/{name}")
+        assert decision.json["request_id"] == f"burst-{number}"
+
+
 async def test_an_answer_comes_back_byte_for_byte(stage: tuple[Edge, Upstream]):
     edge, _ = stage
     answer = await edge.chat()

@@ -23,6 +23,7 @@ from gateway.rate_limits import RateLimits
 from gateway.recorder import Recorder
 from gateway.services import Services
 from gateway.sessions import Sessions
+from gateway.stages import alone
 from gateway.state.memory import MemoryStore
 from gateway.steady import SteadyClock
 from gateway.weights import load_classifier
@@ -93,7 +94,7 @@ def context(
     chat = parse_chat(json.dumps(whole).encode(), limits)
     raw = [(name.encode(), value.encode()) for name, value in (headers or {}).items()]
     hints = read_hints(raw, chat.own, principal.default_hints, principal.default_policy)
-    return prepare(parts, chat, hints, principal, "req_1", parts.steady())
+    return alone(prepare(parts, chat, hints, principal, "req_1", parts.steady()))
 
 
 def served(ctx: RequestContext, deployment: str | None = "acme/m1", **changes: Any) -> RequestOutcome:

@@ -6,15 +6,17 @@ import logging
 import pytest
 
 from gateway.backlog import Backlog
+from gateway.stages import Steps
 
 pytestmark = pytest.mark.anyio
 LOG = logging.getLogger("test.backlog")
 
 
 def backlog(done: list[int], at_once: int = 2) -> Backlog[int]:
-    def work(item: int) -> None:
+    def work(item: int) -> Steps[None]:
         if item < 0:
             raise ValueError(item)
+        yield
         done.append(item)
 
     return Backlog(work, at_once=at_once, log=LOG, fault="could not be done")

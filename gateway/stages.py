@@ -1,0 +1,80 @@
+"""Work in stages: what waits at the same time goes through each stage together.
+
+A request touches more code and tables than the processor's near caches hold. Going its whole way alone, each finds a
+stage's pushed out by the stages after it; together, all but the first find them there. So the work is a generator that
+yields between its stages.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Generator, Iterable
+from typing import Any, Final, TypeVar
+
+T = TypeVar("T")
+W = TypeVar("W")
+
+Steps = Generator[None, None, T]
+"""Work that yields between its stages, and returns its result."""
+
+_AT_ONCE: Final = 16
+"""So many requests go together; the turn of others comes after all else that the event loop has to do."""
+
+
+def alone(steps: Steps[T]) -> T:
+    """Go through all stages and return the result."""
+    while True:
+        try:
+            next(steps)
+        except StopIteration as end:
+            result: T = end.value
+            return result
+
+
+def together(works: Iterable[W], stage: Callable[[W], bool]) -> None:
+    """Go through the first stage of each, then the next of each that has more; ``stage`` does one and says whether."""
+    while works:
+        works = [work for work in works if stage(work)]
+
+
+class Stages:
+    """Those who wait for the result of their work."""
+
+    __slots__ = ("_waiting",)
+
+    def __init__(self) -> None:
+        """Begin with nobody."""
+        self._waiting: deque[tuple[Steps[Any], asyncio.Future[Any]]] = deque()
+
+    async def run(self, steps: Steps[T]) -> T:
+        """Return the result, or raise what the work raises; it is done with that of all who ask in the same turn."""
+        loop = asyncio.get_running_loop()
+        result: asyncio.Future[T] = loop.create_future()
+        if not self._waiting:
+            loop.call_soon(self._work)
+        self._waiting.append((steps, result))
+        return await result
+
+    def _work(self) -> None:
+        waiting = self._waiting
+        together([waiting.popleft() for _ in range(min(_AT_ONCE, len(waiting)))], _stage)
+        if waiting:
+            asyncio.get_running_loop().call_soon(self._work)
+
+
+def _stage(work: tuple[Steps[Any], asyncio.Future[Any]]) -> bool:
+    """Do one stage; who has left needs no more."""
+    steps, result = work
+    if result.done():
+        steps.close()
+        return False
+    try:
+        next(steps)
+    except StopIteration as end:
+        result.set_result(end.value)
+    except Exception as exc:  # noqa: BLE001 - raised again where the result is waited for
+        result.set_exception(exc)
+    else:
+        return True
+    return False

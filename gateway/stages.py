@@ -18,7 +18,7 @@ W = TypeVar("W")
 Steps = Generator[None, None, T]
 """Work that yields between its stages, and returns its result."""
 
-_AT_ONCE: Final = 16
+_AT_ONCE: Final = 32
 """So many requests go together; the turn of others comes after all else that the event loop has to do."""
 
 
@@ -48,11 +48,11 @@ class Stages:
         self._waiting: deque[tuple[Steps[Any], asyncio.Future[Any]]] = deque()
 
     async def run(self, steps: Steps[T]) -> T:
-        """Return the result, or raise what the work raises; it is done with that of all who ask in the same turn."""
+        """Return the result, or raise what the work raises; it is done with that of all who ask by the next turn."""
         loop = asyncio.get_running_loop()
         result: asyncio.Future[T] = loop.create_future()
         if not self._waiting:
-            loop.call_soon(self._work)
+            loop.call_soon(loop.call_soon, self._work)  # a turn for others to come: each that does makes all cheaper
         self._waiting.append((steps, result))
         return await result
 

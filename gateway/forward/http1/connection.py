@@ -15,9 +15,8 @@ from gateway.forward.http1.target import Origin
 
 HEAD_BYTES: Final = 32 * 1024
 """The most the fields of a head may have together, and the most that may come without a byte of the body."""
-KEEP_S: Final = 90.0
-"""How long a connection is kept whose provider does not say how long it keeps it: as long as Go's ``http.Transport``
-does. One that the provider closes sooner is let go of when its end arrives."""
+KEEP_S: Final = 30.0
+"""How long a connection is kept whose provider does not say how long it keeps it."""
 _MARGIN_S: Final = 1.0
 """The provider counts from when it wrote, and a request is on its way for a while."""
 _FRAMING: Final = frozenset({b"content-length", b"transfer-encoding", b"content-encoding", b"keep-alive"})

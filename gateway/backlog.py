@@ -60,15 +60,10 @@ class Backlog(Generic[T]):
             self._scheduled = False
 
     def _take(self, most: int) -> None:
-        taken = [self._waiting.popleft() for _ in range(min(most, len(self._waiting)))]
-        together(map(self._work, taken), self._stage)
+        together([self._guarded(self._waiting.popleft()) for _ in range(min(most, len(self._waiting)))])
 
-    def _stage(self, work: Steps[None]) -> bool:
+    def _guarded(self, item: T) -> Steps[None]:
         try:
-            next(work)
-        except StopIteration:
-            return False
+            yield from self._work(item)
         except Exception:  # noqa: BLE001 - one odd item must not stop the others
             self._log.exception(self._fault)
-            return False
-        return True

@@ -9,17 +9,17 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Generator, Iterable
+from collections.abc import Generator, Iterable
 from typing import Any, Final, TypeVar
 
 T = TypeVar("T")
-W = TypeVar("W")
 
 Steps = Generator[None, None, T]
 """Work that yields between its stages, and returns its result."""
 
 _AT_ONCE: Final = 32
 """So many requests go together; the turn of others comes after all else that the event loop has to do."""
+_ENDED: Final = object()
 
 
 def alone(steps: Steps[T]) -> T:
@@ -32,10 +32,10 @@ def alone(steps: Steps[T]) -> T:
             return result
 
 
-def together(works: Iterable[W], stage: Callable[[W], bool]) -> None:
-    """Go through the first stage of each, then the next of each that has more; ``stage`` does one and says whether."""
+def together(works: Iterable[Steps[Any]]) -> None:
+    """Go through the first stage of each, then the next of each that has more; results are nobody's."""
     while works:
-        works = [work for work in works if stage(work)]
+        works = [work for work in works if next(work, _ENDED) is None]
 
 
 class Stages:
@@ -45,7 +45,7 @@ class Stages:
 
     def __init__(self) -> None:
         """Begin with nobody."""
-        self._waiting: deque[tuple[Steps[Any], asyncio.Future[Any]]] = deque()
+        self._waiting: deque[Steps[None]] = deque()
 
     async def run(self, steps: Steps[T]) -> T:
         """Return the result, or raise what the work raises; it is done with that of all who ask by the next turn."""
@@ -53,28 +53,24 @@ class Stages:
         result: asyncio.Future[T] = loop.create_future()
         if not self._waiting:
             loop.call_soon(loop.call_soon, self._work)  # a turn for others to come: each that does makes all cheaper
-        self._waiting.append((steps, result))
+        self._waiting.append(_answer(steps, result))
         return await result
 
     def _work(self) -> None:
         waiting = self._waiting
-        together([waiting.popleft() for _ in range(min(_AT_ONCE, len(waiting)))], _stage)
+        together([waiting.popleft() for _ in range(min(_AT_ONCE, len(waiting)))])
         if waiting:
             asyncio.get_running_loop().call_soon(self._work)
 
 
-def _stage(work: tuple[Steps[Any], asyncio.Future[Any]]) -> bool:
-    """Do one stage; who has left needs no more."""
-    steps, result = work
-    if result.done():
-        steps.close()
-        return False
+def _answer(steps: Steps[T], result: asyncio.Future[T]) -> Steps[None]:
+    """Do the work for who waits for its result; who has left needs no more."""
     try:
-        next(steps)
+        while not result.done():
+            next(steps)
+            yield
+        steps.close()
     except StopIteration as end:
         result.set_result(end.value)
     except Exception as exc:  # noqa: BLE001 - raised again where the result is waited for
         result.set_exception(exc)
-    else:
-        return True
-    return False

@@ -44,12 +44,9 @@ def test_alone_raises_what_the_work_raises():
 def test_together_all_pass_a_stage_before_any_passes_the_next():
     seen: list[str] = []
 
-    def stage(steps: Steps[str]) -> bool:
-        return next(steps, "end") is None
-
-    together([work("a", seen, 2), work("b", seen, 3), work("c", seen, 1)], stage)
+    together([work("a", seen, 2), work("b", seen, 3), work("c", seen, 1)])
     assert seen == ["a1", "b1", "c1", "a2", "b2", "b3"]
-    together((), stage)
+    together(())
 
 
 async def test_those_who_ask_in_one_turn_go_together():

@@ -15,7 +15,7 @@ from router_core.decision import Facts, make
 from router_core.deployment import Deployment
 from router_core.known import MINUTE_S, Able
 from router_core.policy import Policy
-from router_core.pricing import expected_usd, long_rates, worst_usd
+from router_core.pricing import INPUT_MARGIN, expected_usd, long_rates, worst_usd
 from router_core.quality import length_factor, residuals
 from router_core.registry import Registry
 from router_core.request import RoutingRequest
@@ -78,29 +78,30 @@ def gather(able: Able, ctx: Context) -> list[Facts]:
     request, snapshot, registry, policy, _, minute, rows, states, residuals, difficulty, length, output_limit = ctx
     asked, n, warm, provider_open = request.input_tokens, request.n, request.warm_tokens, snapshot.provider_open
     gathered: list[Facts] = []
-    for deployment, known, slope, state in able.standing(states, rows, registry, policy, minute):
-        name = deployment.id
-        quality = known.quality + slope * difficulty
+    for standing in able.standing(states, rows, registry, policy, minute):
+        deployment, state, name, provider, known, quality, slope, ratio, wanted, most, plain, rates, dearest = standing
+        quality += slope * difficulty
         if not 0.0 < quality < 1.0:
             quality = min(1.0, max(0.0, quality))
         if residuals is not None:
             quality += residuals.get(name, 0.0)
             if not 0.0 < quality < 1.0:
                 quality = min(1.0, max(0.0, quality))
-        tokens_in = floor(asked * known.input_ratio) or 1
-        limit, own_limit = output_limit, deployment.max_output_tokens
-        if own_limit is not None and own_limit < limit:
-            limit = own_limit
-        wanted = known.mean_output * length
+        tokens_in = floor(asked * ratio) or 1
+        limit = output_limit if most is None or most > output_limit else most
+        wanted *= length
         tokens_out = (floor(wanted) if wanted < limit else limit) * n
         cached = warm.get(name, 0) if warm else 0
         circuit, ready_in, ramp = _CLOSED
-        if not state.calm or provider_open:
-            circuit, ready_in, ramp = _circuit(deployment, state.circuit, ctx)
-        rates = long_rates(deployment, tokens_in) if deployment.long_rates else deployment.rates
-        cost = expected_usd(rates, tokens_in, cached, tokens_out)
-        worst = worst_usd(deployment, tokens_in, limit, n)
-        provider = deployment.provider
+        if plain and not cached and not provider_open:  # ``expected_usd`` and ``worst_usd`` without their calls
+            per_input, _, per_output, per_request = rates
+            cost = tokens_in * per_input + tokens_out * per_output + per_request
+            worst = tokens_in * INPUT_MARGIN * dearest + limit * n * per_output + per_request
+        else:
+            if not state.calm or provider_open:
+                circuit, ready_in, ramp = _circuit(deployment, state.circuit, ctx)
+            cost = expected_usd(long_rates(deployment, tokens_in), tokens_in, cached, tokens_out)
+            worst = worst_usd(deployment, tokens_in, limit, n)
         values = (name, provider, known, quality, tokens_in, tokens_out, cached, cost, worst, circuit, ready_in, ramp)
         gathered.append(make(Facts, values))
     return gathered

@@ -15,6 +15,7 @@ from router_core.decision import Known, make
 from router_core.deployment import Deployment
 from router_core.gain import half_window
 from router_core.policy import Policy, ScoringPolicy
+from router_core.price import PerToken
 from router_core.quality import posterior, renewed
 from router_core.quality_model import rasch_slope
 from router_core.registry import Registry
@@ -29,15 +30,46 @@ _MEMO_LIMIT: Final = 1024
 
 
 class Standing(NamedTuple):
-    """One deployment, what is known of it for a task, what a unit of difficulty costs it in quality, and its state."""
+    """One deployment, its state, and what a decision's inner loop asks of the two, side by side.
+
+    ``slope`` is what a unit of difficulty costs in quality. ``plain``: its price does not rise with the prompt, and its
+    circuit is calm. The rest is as in ``Known`` and ``Deployment``.
+    """
 
     deployment: Deployment
-    known: Known
-    slope: float
     state: DeploymentState
+    name: str
+    provider: str
+    known: Known
+    quality: float
+    slope: float
+    input_ratio: float
+    mean_output: float
+    most_output: int | None
+    plain: bool
+    rates: PerToken
+    dearest: float
 
 
-_NOWHERE: Final[Any] = make(Standing, (None, None, 0.0, None))
+def _standing(deployment: Deployment, state: DeploymentState, known: Known) -> Standing:
+    return Standing(
+        deployment,
+        state,
+        deployment.id,
+        deployment.provider,
+        known,
+        known.quality,
+        rasch_slope(known.quality),
+        known.input_ratio,
+        known.mean_output,
+        deployment.max_output_tokens,
+        state.calm and not deployment.long_rates,
+        deployment.rates,
+        deployment.dearest,
+    )
+
+
+_NOWHERE: Final[Any] = make(Standing, (None,) * len(Standing._fields))
 """How a deployment stood that was not asked about before."""
 
 
@@ -90,7 +122,7 @@ class Able:
                     found.append(stood)
                     continue
                 known = known_of(deployment, state, rows, registry, policy, minute)
-                found.append(Standing(deployment, known, rasch_slope(known.quality), state))
+                found.append(_standing(deployment, state, known))
             seen.stands[rows] = found
         return found
 

@@ -25,9 +25,9 @@ def score(
     by_learning, by_preference = weights.learning, weights.task_preference
     scored: list[ScoredCandidate] = []
     for facts in candidates:
-        known = facts.known
-        quality = _MAX_QUALITY * facts.quality
-        cost = _MAX_COST / (1.0 + facts.expected_cost_usd / cost_scale_usd)
+        name, provider, known, expected, _, _, _, usd, _, _, _, _ = facts
+        quality = _MAX_QUALITY * expected
+        cost = _MAX_COST / (1.0 + usd / cost_scale_usd)
         performance = _MAX_PERFORMANCE * known.performance
         learning = _MAX_LEARNING * known.learned
         preference = _MAX_PREFERENCE * known.preference
@@ -40,10 +40,10 @@ def score(
             + by_preference * preference
         )
         if wished:
-            diversity = _MAX_DIVERSITY if diverse and facts.provider not in recent else 0.0
-            vendor = _MAX_VENDOR if prefer is not None and prefer in (facts.provider, known.vendor) else 0.0
+            diversity = _MAX_DIVERSITY if diverse and provider not in recent else 0.0
+            vendor = _MAX_VENDOR if prefer is not None and prefer in (provider, known.vendor) else 0.0
             total = total + weights.vendor_diversity * diversity + weights.vendor_preference * vendor
         terms = make(Terms, (quality, cost, performance, learning, preference, diversity, vendor))
         adjustment = known.adjustment
-        scored.append(make(ScoredCandidate, (facts.deployment, terms, adjustment, total * adjustment, facts)))
+        scored.append(make(ScoredCandidate, (name, terms, adjustment, total * adjustment, facts)))
     return scored

@@ -15,6 +15,7 @@ from router_core.facts import context, gather
 from router_core.known import Able
 from router_core.outcome import Reward, Usage
 from router_core.policy import LearningPolicy, Policy
+from router_core.pricing import expected_usd, worst_usd
 from router_core.quality import shifted
 from router_core.request import RoutingRequest
 from router_core.snapshot import Snapshot
@@ -55,6 +56,23 @@ def test_output_is_bounded_by_the_client_s_limit_and_the_deployment_s(
     found = look(request(input_tokens=0, **asked), name=name)
     assert found.output_tokens == written
     assert found.worst_cost_usd == pytest.approx(worst * 2e-6, abs=2e-6)
+
+
+@given(
+    tokens=st.integers(1, 10**6),
+    limit=st.none() | st.integers(1, 10**5),
+    n=st.integers(1, 8),
+    ratio=st.floats(0.3, 3.0),
+)
+def test_the_loop_reckons_as_the_price_functions_do(tokens: int, limit: int | None, n: int, ratio: float):
+    past = answers("acme/m1", 3, at=NOW - 9, usage=Usage(round(1000 * ratio), 0, 0, 70), input_estimate=1000)
+    known = after(EMPTY, *past)
+    for name, deployment in SETUP.deployments.items():
+        found = look(request(input_tokens=tokens, max_output_tokens=limit, n=n), known, name)
+        most = min(limit or POLICY.default_max_output_tokens, deployment.max_output_tokens or 10**9)
+        written = (found.input_tokens, 0, found.output_tokens)
+        assert found.expected_cost_usd == expected_usd(deployment.rates, *written)
+        assert found.worst_cost_usd == worst_usd(deployment, found.input_tokens, most, n)
 
 
 def test_our_token_estimate_is_corrected_by_what_the_provider_counted():

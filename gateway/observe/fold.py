@@ -48,10 +48,10 @@ _FIRST: Final = tuple(f"t{index}" for index in range(BINS))
 _OVERHEAD: Final = tuple(f"o{index}" for index in range(BINS))
 
 
-def of_attempt(outcome: AttemptOutcome) -> Booking:
-    """Return what one call adds to the series of its deployment and task."""
+def of_attempt(outcome: AttemptOutcome, more: tuple[str, ...] = ()) -> Booking:
+    """Return what one call adds to the series of its deployment and task; ``more`` is counted with it."""
     usage = outcome.usage
-    counts = ["n"]
+    counts = ["n", *more]
     sums: dict[str, float] = {}
     if outcome.role is not AttemptRole.PRIMARY:
         counts.append(f"role:{outcome.role}")

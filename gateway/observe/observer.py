@@ -77,20 +77,35 @@ class Observer:
         self._on_error = on_error
         self._providers: dict[str, str] = {}
         self._pruned_at = now()
-        self._attempts: list[AttemptOutcome] = []
+        self._attempts: dict[int, AttemptOutcome] = {}
 
     def attempt(self, outcome: AttemptOutcome) -> None:
-        """Take one finished call for everybody's statistics; it is booked before anything of the observer is read."""
-        self._attempts.append(outcome)
+        """Take one finished call. It is booked with its request, or before anything of the observer is read."""
+        self._attempts[id(outcome)] = outcome
 
     def _book_attempts(self) -> None:
-        """Book calls, many at once: that costs a third of booking each when it ends."""
-        attempts, self._attempts = self._attempts, []
-        for outcome in attempts:
-            self._providers[outcome.deployment] = outcome.provider
+        """Book the calls whose request has not ended yet, for everybody."""
+        attempts, self._attempts = self._attempts, {}
+        for outcome in attempts.values():
             self.sums.add(_labels(outcome, ""), outcome.at, fold.of_attempt(outcome))
-            for listener in self._listeners:
-                self._guard(listener.attempt, outcome)
+            self._tell_of(outcome)
+
+    def _book_with_request(self, attempt: AttemptOutcome, key_id: str, counts: tuple[str, ...]) -> None:
+        """Book a call for its request's key, for everybody too unless that was done; ``counts`` are the request's."""
+        labels = _labels(attempt, key_id)
+        if self._attempts.pop(id(attempt), None) is not None:
+            self.sums.add(labels, attempt.at, fold.of_attempt(attempt, counts), everybody=True)
+            self._tell_of(attempt)
+            return
+        if key_id:
+            self.sums.add(labels, attempt.at, fold.of_attempt(attempt))
+        if counts:
+            self.sums.add(labels, attempt.at, Booking(counts, _NOTHING), everybody=True)
+
+    def _tell_of(self, outcome: AttemptOutcome) -> None:
+        self._providers[outcome.deployment] = outcome.provider
+        for listener in self._listeners:
+            self._guard(listener.attempt, outcome)
 
     def request(self, outcome: RequestOutcome, record: Mapping[str, Any], data: bytes | None = None) -> None:
         """Book one finished request: for everybody, for its key and for its tags; keep its record; tell watchers.
@@ -98,20 +113,17 @@ class Observer:
         The record, in its stored form, is kept as JSON (``data``, made here when not given): one thing to hold and to
         let go, not hundreds.
         """
-        self._book_attempts()
-        at, task, key_id = outcome.at, str(outcome.task), outcome.key_id
+        at, key_id = outcome.at, outcome.key_id
         booking = fold.of_request(outcome, fold.baseline(record.get("candidates"), outcome))
         bill = fold.of_bill(outcome)
-        self.sums.add((fold.REQUESTS, key_id, task), at, booking, everybody=True)
+        self.sums.add((fold.REQUESTS, key_id, str(outcome.task)), at, booking, everybody=True)
         for tag in outcome.tags:
             self.sums.add((fold.TAGS, key_id, tag), at, bill, everybody=True)
         if key_id:
             self.sums.add((fold.KEYS, key_id, key_id), at, bill, everybody=True)
-            for attempt in outcome.attempts:  # for everybody they were booked when they ended
-                self.sums.add(_labels(attempt, key_id), attempt.at, fold.of_attempt(attempt))
-        for deployment, counts in fold.callers(outcome.attempts, outcome.served_by).items():
-            labels = (fold.ATTEMPTS, key_id, self._provider(deployment), deployment, task)
-            self.sums.add(labels, at, Booking(counts, _NOTHING), everybody=True)
+        counted = fold.callers(outcome.attempts, outcome.served_by)
+        for attempt in outcome.attempts:
+            self._book_with_request(attempt, key_id, counted.pop(attempt.deployment, ()))
         kept = orjson.dumps(record) if data is None else data
         self.feed.keep(outcome.decision_id, (outcome, kept))
         if self.feed.watched:

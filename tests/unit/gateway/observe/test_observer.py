@@ -55,6 +55,25 @@ def test_a_fallback_is_two_attempts_one_request_and_the_second_ones_answer():
     assert row(watcher, "tasks", task="analysis")["answered_by"] == {"beta/m2": 1}
 
 
+@pytest.mark.parametrize("key_id", ["", "key-1"])
+def test_statistics_are_the_same_whenever_somebody_looked(key_id: str):
+    seen = []
+    for looks in (False, True):
+        watcher = observer()
+        failed = attempt("acme/m1", NOW, failure="server")
+        answered = attempt("beta/m2", NOW, role=AttemptRole.FALLBACK)
+        for each in (failed, answered):
+            watcher.attempt(each)
+            if looks:
+                watcher.report("providers", scope="nobody")
+        watcher.request(request(failed, answered, key_id=key_id), {})
+        watcher.attempt(attempt("beta/m2", NOW, role=AttemptRole.SHADOW))  # nobody's request will tell of it
+        read = [(name, scope) for name in ("providers", "tasks") for scope in ("", key_id)]
+        seen.append([watcher.report(name, scope=scope)["data"] for name, scope in read])
+    assert seen[0] == seen[1]
+    assert [each["attempts"] for each in seen[0][0]] == [1, 2]
+
+
 def test_two_deployments_of_one_provider_make_one_request_of_the_provider():
     watcher = observer()
     feed(watcher, request(attempt("acme/m1", NOW, failure="timeout"), attempt("acme/m2", NOW)))

@@ -111,6 +111,10 @@ class _Judge:
     def share(self) -> float:
         return sum(self.recent) / len(self.recent) if self.recent else 0.0
 
+    def now(self, anomaly: Anomaly) -> Anomaly:
+        """Return an anomaly with the share of hits as it is now."""
+        return replace(anomaly, share=self.share())
+
 
 class _Share:
     """One event of a deployment: its judge, the baseline it is judged by, and what the next baseline will take in."""
@@ -206,8 +210,8 @@ class Watch:
     def active(self) -> list[dict[str, Any]]:
         """Return the anomalies that last, the newest first."""
         watched = list(self._deployments.values())
-        found = [judge.anomaly for each in watched for judge in each.judges() if judge.anomaly]
-        return [each.row() for each in sorted(found, key=lambda each: -each.since)]
+        lasting = [judge.now(held) for each in watched for judge in each.judges() if (held := judge.anomaly)]
+        return [each.row() for each in sorted(lasting, key=lambda each: -each.since)]
 
     def rows(self, since: float | None = None) -> list[dict[str, Any]]:
         """Return those that last and those that ended after a wall-clock second, the newest first."""
@@ -238,14 +242,13 @@ class Watch:
                 self._change(judge, _begun(judge, outcome, usual, cut))
             return
         judge.calls_since += 1
-        judge.anomaly = replace(judge.anomaly, share=judge.share())
         still = min(0.95, null + 0.15)
         judge.recovery = recede(judge.recovery, hit=hit, null=still, normal=max(0.005, min(usual, null / 2.0)))
         if judge.recovery >= RECOVERED:
-            self._change(judge, replace(judge.anomaly, until=outcome.at, ended="recovered"))
+            self._change(judge, replace(judge.now(judge.anomaly), until=outcome.at, ended="recovered"))
         elif judge.calls_since >= NEW_NORMAL:
             self._forget(outcome.deployment, judge.signal)
-            self._change(judge, replace(judge.anomaly, until=outcome.at, ended=NEW))
+            self._change(judge, replace(judge.now(judge.anomaly), until=outcome.at, ended=NEW))
 
     def _change(self, judge: _Judge, anomaly: Anomaly) -> None:
         judge.evidence, judge.recovery, judge.calls_since = NONE, 1.0, 0

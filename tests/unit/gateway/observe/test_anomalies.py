@@ -61,6 +61,8 @@ def test_a_departure_is_found_soon_and_its_end_too(change: dict[str, float], sig
     row = traffic.watch.active()[0]
     assert (row["state"], row["signal"]) == ("active", signal)
     assert row["share"] > row["usual"]
+    traffic.run(60, **change)
+    assert traffic.watch.active()[0]["share"] > row["share"]
     assert traffic.run(500) < 150
     assert traffic.heard[-1] == ("acme/m1", signal, "recovered")
     assert traffic.watch.active() == []

@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import queue
+import re
 import sys
 import time
 import traceback
@@ -28,6 +29,8 @@ _GATHER_S: Final = 0.05
 """Each waking of the writing thread takes the interpreter from the requests; so it wakes for many lines."""
 _MOST_AT_ONCE: Final = 200
 REQUESTS: Final = "gateway.request"
+_OWN_NAME: Final = re.compile(r"req_[0-9a-f]{24}\Z")
+"""What the gateway names a request that came without a name; no key looks like that."""
 
 
 class _Handler(QueueHandler):
@@ -212,9 +215,11 @@ class RequestLog:
 def request_fields(outcome: RequestOutcome, record: Mapping[str, Any]) -> dict[str, Any]:
     """Return what a request's line says, texts from outside scrubbed; times in milliseconds, money in USD."""
     request_id = record.get("request_id")
+    if request_id is not None and not _OWN_NAME.match(request_id):
+        request_id = scrub(request_id)
     fields: dict[str, Any] = {
         "decision_id": outcome.decision_id,
-        "request_id": None if request_id is None else scrub(request_id),
+        "request_id": request_id,
         "key_id": _name(outcome.key_id),
         "task": str(outcome.task),
         "policy": _name(outcome.policy),
